@@ -1,0 +1,1 @@
+"""Treadle: an open, self-hosted Agent Server for LangGraph graphs."""

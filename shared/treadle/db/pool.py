@@ -1,0 +1,96 @@
+"""Connections to Postgres: the pool, its JSON codecs, and driver errors turned into the project's own."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Generator
+from contextlib import asynccontextmanager, contextmanager
+from typing import Any
+
+import asyncpg
+from asyncpg.pool import PoolConnectionProxy
+
+from treadle import json
+from treadle.errors import ConfigError, Unavailable
+
+CONNECT_TIMEOUT_SECS = 5.0
+COMMAND_TIMEOUT_SECS = 30.0
+
+# One that is a pool's, or one of its own.
+Connection = asyncpg.Connection | PoolConnectionProxy
+Pool = asyncpg.Pool
+
+_AWAY = (
+    OSError,
+    TimeoutError,
+    asyncpg.InterfaceError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.CannotConnectNowError,
+    asyncpg.TooManyConnectionsError,
+    asyncpg.AdminShutdownError,
+    asyncpg.CrashShutdownError,
+)
+
+
+@contextmanager
+def postgres_errors(doing: str) -> Generator[None]:
+    """Raise Unavailable, saying what was being done, when Postgres cannot be reached.
+
+    Raises:
+        ConfigError: the address cannot be understood; no patience would help.
+    """
+    try:
+        yield
+    except asyncpg.exceptions.ClientConfigurationError as error:
+        raise ConfigError(f"DATABASE_URI cannot be used: {error}. See docs/settings.md.") from error
+    except _AWAY as error:
+        raise Unavailable(
+            f"Postgres could not be reached while {doing}: {error or type(error).__name__}. "
+            "Check DATABASE_URI and that the server is up; what was committed is safe."
+        ) from error
+
+
+async def connect_pool(dsn: str, *, size: int, service: str) -> Pool:
+    """A pool of prepared connections that decode `json` and `jsonb` to Python values.
+
+    Raises:
+        Unavailable: Postgres cannot be reached.
+    """
+    with postgres_errors("connecting"):
+        return await asyncpg.create_pool(
+            dsn,
+            min_size=1,
+            max_size=size,
+            init=prepare,
+            timeout=CONNECT_TIMEOUT_SECS,
+            command_timeout=COMMAND_TIMEOUT_SECS,
+            server_settings={"application_name": f"treadle-{service}"},
+        )
+
+
+async def prepare(connection: Connection) -> None:
+    """Teach a connection JSON: values are decoded; a parameter is a value, or JSON text that is ready.
+
+    Binary on the wire, since asyncpg decodes composite types (the answers of the protocol's functions) only so.
+    Binary jsonb is its text behind a version byte.
+    """
+    await connection.set_type_codec(
+        "json", schema="pg_catalog", encoder=_as_bytes, decoder=json.decode, format="binary"
+    )
+    await connection.set_type_codec(
+        "jsonb",
+        schema="pg_catalog",
+        encoder=lambda value: b"\x01" + _as_bytes(value),
+        decoder=lambda data: json.decode(data[1:]),
+        format="binary",
+    )
+
+
+def _as_bytes(value: Any) -> bytes:
+    return value.encode() if isinstance(value, str) else json.encode(value)
+
+
+@asynccontextmanager
+async def transaction(pool: Pool) -> AsyncGenerator[Connection]:
+    """A connection inside a transaction that commits when the block ends without an error."""
+    async with pool.acquire() as connection, connection.transaction():
+        yield connection

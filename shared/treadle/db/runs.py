@@ -1,0 +1,329 @@
+"""Everything that is said to Postgres about runs: the protocol's steps, and reading.
+
+The steps themselves (locks, transitions, invariants) are in migrations/0002_run_protocol.sql.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Any, Literal, TypeVar
+from uuid import UUID
+
+import msgspec
+
+from treadle import json
+from treadle.db.pool import Pool
+from treadle.db.rows import Row, read
+from treadle.model import CancelAction, MultitaskStrategy, Run
+
+CREATE = "select * from treadle.create_run($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)"
+CLAIM = "select * from treadle.claim($1, $2, $3, $4)"
+FINISH = (
+    "select * from treadle.finish($1, $2, $3, $4, $5::text::json, $6::text::json, $7::text::jsonb,"
+    " $8::text::jsonb, $9, $10, $11, $12, $13)"
+)
+HAND_BACK = "select * from treadle.hand_back($1, $2, $3)"
+CANCEL = "select * from treadle.cancel($1, $2, $3)"
+
+# Extend the leases that are still ours. Rows that do not come back are lost; a cancel comes along.
+HEARTBEAT = """
+update treadle.lease l set lease_until = clock_timestamp() + $3
+  from unnest($1::uuid[], $2::int[]) as mine (run_id, attempt)
+ where l.run_id = mine.run_id and l.attempt = mine.attempt
+returning l.run_id, (select r.cancel_action from treadle.run r where r.run_id = l.run_id)
+"""
+
+GET = """
+select r.* from treadle.run r join treadle.thread t using (thread_id)
+ where r.thread_id = $1 and r.run_id = $2 and (t.gone_at is null or $3)
+"""
+LIST = """
+select r.* from treadle.run r join treadle.thread t using (thread_id)
+ where r.thread_id = $1 and t.gone_at is null and ($2::text is null or r.status = $2)
+   and ($5::jsonb is null or r.metadata @> $5)
+ order by r.created_at desc, r.seq desc limit $3 offset $4
+"""
+# Runs of the given ids that are no longer going on; a run that is not found has been removed.
+ENDED = """
+select w.run_id, coalesce(r.status, 'rolled_back') as status
+  from unnest($1::uuid[]) as w (run_id) left join treadle.run r using (run_id)
+ where r.status is null or r.status not in ('pending', 'running')
+"""
+DELETE = "select treadle.delete_run($1, $2)"
+# Has an earlier attempt of this run left anything that the next one continues from?
+HAS_PROGRESS = """
+select exists (select from checkpoints where thread_id = $1::text and metadata ->> 'run_id' = $2::text)
+    or exists (select from checkpoint_writes where thread_id = $1::text and treadle_run_id = $2::uuid)
+"""
+# Heads of threads that have waited too long: pending and due, with nothing running before them. Oldest first,
+# from where the last look ended, so that runs nobody can serve do not hide the others.
+OVERDUE = """
+select r.run_id, r.thread_id, r.route, r.attempt, r.created_at,
+       extract(epoch from clock_timestamp() - greatest(r.updated_at, r.not_before))::float8 as waited_secs
+  from treadle.run r
+ where r.status = 'pending' and r.created_at > $3
+   and greatest(r.updated_at, r.not_before) < clock_timestamp() - make_interval(secs => $1)
+   and not exists (select from treadle.run o where o.thread_id = r.thread_id and o.status = 'running')
+   and not exists (select from treadle.run o where o.thread_id = r.thread_id and o.status = 'pending'
+                      and o.seq < r.seq and (o.not_before is null or o.not_before <= clock_timestamp()))
+ order by r.created_at limit $2
+"""
+# Runs whose worker is dead, hangs, or is cut off.
+LEASELESS = """
+select r.run_id, r.thread_id, r.route, r.attempt, r.created_at,
+       extract(epoch from clock_timestamp() - l.lease_until)::float8 as waited_secs
+  from treadle.lease l join treadle.run r using (run_id)
+ where l.lease_until < clock_timestamp() order by l.lease_until limit $1
+"""
+# Delayed runs that have come due since the last look.
+COME_DUE = """
+select run_id, thread_id, route, attempt, created_at, not_before, 0::float8 as waited_secs from treadle.run
+ where status = 'pending' and not_before is not null and not_before > $1 and not_before <= clock_timestamp()
+ order by not_before limit $2
+"""
+QUEUE = """
+select route, count(*) as depth,
+       extract(epoch from clock_timestamp() - min(coalesce(not_before, created_at)))::float8 as oldest_secs
+  from treadle.run where status = 'pending' and (not_before is null or not_before <= clock_timestamp())
+ group by route
+"""
+
+
+class Lease(msgspec.Struct, frozen=True):
+    """What a worker asks for with a claim: who it is, for how long, and when to give a run up."""
+
+    worker: str
+    secs: float
+    max_crashes: int
+
+    @property
+    def length(self) -> timedelta:
+        return timedelta(seconds=self.secs)
+
+
+class EndedRun(msgspec.Struct, frozen=True):
+    """A run that is over; status `rolled_back` when nothing of it is left."""
+
+    run_id: UUID
+    status: str
+    attempt: int = 0
+
+
+class Claim(msgspec.Struct, frozen=True):
+    """The answer to a claim: `claimed` with the run, `leased` with the seconds until the lease ends, `idle`
+    when the thread has nothing to do, `fenced` when the finishing run was not this attempt's any more."""
+
+    outcome: Literal["claimed", "leased", "idle", "fenced"]
+    retry_in: float | None
+    ended: tuple[EndedRun, ...]
+    run: Run | None
+
+
+class NewRun(msgspec.Struct, frozen=True, kw_only=True):
+    """A run as it is asked for; `kwargs` is what the worker needs to execute it."""
+
+    run_id: UUID
+    thread_id: UUID
+    assistant_id: UUID
+    graph_id: str
+    kwargs: dict[str, Any]
+    metadata: dict[str, Any] = {}
+    thread_metadata: dict[str, Any] = {}
+    strategy: MultitaskStrategy = MultitaskStrategy.ENQUEUE
+    if_not_exists: Literal["create", "reject"] = "reject"
+    delay_secs: float | None = None
+    route: str = "default"
+    stateless: bool = False
+
+
+class CancelledRun(msgspec.Struct, frozen=True):
+    """A run that a strategy or a request cancelled: `ended` at once, or `signalled` to its worker."""
+
+    run_id: UUID
+    outcome: Literal["ended", "signalled", "finished", "not_found"]
+    status: str | None
+    attempt: int = 0
+
+
+class Created(msgspec.Struct, frozen=True):
+    outcome: Literal["created", "busy", "thread_not_found"]
+    cancelled: tuple[CancelledRun, ...]
+    run: Run | None
+
+
+class Outcome(msgspec.Struct, frozen=True, kw_only=True):
+    """How a run ended. `output` is what wait and join answer; values and interrupts None: the thread keeps its own.
+
+    All bytes are JSON, encoded once. `resting` is the thread's status from now on, unless more runs wait on it.
+    """
+
+    status: Literal["success", "error", "timeout", "interrupted"]
+    resting: Literal["idle", "interrupted", "error"]
+    output: bytes | None = None
+    error: bytes | None = None
+    values: bytes | None = None
+    interrupts: bytes | None = None
+
+
+class WaitingRun(msgspec.Struct, frozen=True):
+    """A run that somebody must be told of, and for how long it has waited for that."""
+
+    run_id: UUID
+    thread_id: UUID
+    route: str
+    attempt: int
+    created_at: datetime
+    waited_secs: float
+
+
+class DueRun(WaitingRun, frozen=True):
+    not_before: datetime
+
+
+class RouteQueue(msgspec.Struct, frozen=True):
+    """Runs of a route that are due and not yet claimed, and the age of the oldest."""
+
+    route: str
+    depth: int
+    oldest_secs: float
+
+
+class Runs:
+    """The runs in Postgres."""
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+
+    async def create(self, new: NewRun) -> Created:
+        """Accept a run: lock its thread, apply the multitask strategy, insert it. One round trip."""
+        row = await self._answer(
+            CREATE,
+            new.run_id,
+            new.thread_id,
+            new.assistant_id,
+            new.graph_id,
+            new.kwargs,
+            json.jsonb_text(json.encode(new.metadata)),
+            new.strategy,
+            new.if_not_exists,
+            None if new.delay_secs is None else timedelta(seconds=new.delay_secs),
+            new.route,
+            new.stateless,
+            json.jsonb_text(json.encode(new.thread_metadata)),
+        )
+        cancelled = tuple(msgspec.convert(item, CancelledRun) for item in row["cancelled"])
+        return Created(row["outcome"], cancelled, _run(row["run"]))
+
+    async def claim(self, thread_id: UUID, lease: Lease) -> Claim:
+        """Take the thread's next run, unless another worker holds a live lease on the thread."""
+        return _claim(await self._answer(CLAIM, thread_id, lease.worker, lease.length, lease.max_crashes))
+
+    async def finish(self, run: Run, outcome: Outcome, lease: Lease, *, claim_next: bool) -> Claim:
+        """Write the outcome and claim the thread's next run, fenced by the run's attempt. One round trip."""
+        return _claim(
+            await self._answer(
+                FINISH,
+                run.thread_id,
+                run.run_id,
+                run.attempt,
+                outcome.status,
+                _json(outcome.output),
+                _json(outcome.error),
+                _jsonb(outcome.values),
+                _jsonb(outcome.interrupts),
+                outcome.resting,
+                lease.worker,
+                lease.length,
+                lease.max_crashes,
+                claim_next,
+            )
+        )
+
+    async def hand_back(self, run: Run) -> Claim:
+        """Give a run back to its queue, at its old place, with no attempt used up."""
+        return _claim(await self._answer(HAND_BACK, run.thread_id, run.run_id, run.attempt))
+
+    async def cancel(self, thread_id: UUID, run_id: UUID, action: CancelAction) -> CancelledRun:
+        """Write the cancel to the row; the caller signals the worker when the outcome is `signalled`."""
+        row = await self._answer(CANCEL, thread_id, run_id, action)
+        return CancelledRun(run_id, row["outcome"], row["status"], row["attempt"])
+
+    async def get(self, thread_id: UUID, run_id: UUID, *, gone: bool = False) -> Run | None:
+        """One run; `gone` also finds a stateless one that has ended and waits for its removal."""
+        return _run(await self._pool.fetchrow(GET, thread_id, run_id, gone))
+
+    async def of_thread(
+        self,
+        thread_id: UUID,
+        *,
+        status: str | None = None,
+        limit: int = 10,
+        offset: int = 0,
+        metadata: dict[str, Any] | None = None,
+    ) -> list[Run]:
+        """Runs of a thread, newest first."""
+        rows = await self._pool.fetch(LIST, thread_id, status, limit, offset, metadata)
+        return [read(Run, row) for row in rows]
+
+    async def ended(self, run_ids: Sequence[UUID]) -> list[EndedRun]:
+        """Which of these runs are over; a removed one has the status `rolled_back`."""
+        return [EndedRun(row["run_id"], row["status"]) for row in await self._pool.fetch(ENDED, run_ids)]
+
+    async def delete(self, thread_id: UUID, run_id: UUID) -> Literal["deleted", "active", "not_found"]:
+        """Remove an ended run with its checkpoints; `active`: it has not ended, and stands."""
+        return await self._pool.fetchval(DELETE, thread_id, run_id)
+
+    async def queue(self) -> list[RouteQueue]:
+        """What waits on each route."""
+        rows = await self._pool.fetch(QUEUE)
+        return [RouteQueue(row["route"], row["depth"], row["oldest_secs"]) for row in rows]
+
+    async def has_progress(self, run: Run) -> bool:
+        """Whether an earlier attempt left a checkpoint or a pending write to continue from."""
+        return bool(await self._pool.fetchval(HAS_PROGRESS, str(run.thread_id), str(run.run_id)))
+
+    async def overdue(self, age_secs: float, limit: int, after: datetime) -> list[WaitingRun]:
+        """Runs created after a moment that nobody seems to have been told of for `age_secs`, oldest first."""
+        return _each(WaitingRun, await self._pool.fetch(OVERDUE, age_secs, limit, after))
+
+    async def leaseless(self, limit: int) -> list[WaitingRun]:
+        """Running runs whose lease has ended."""
+        return _each(WaitingRun, await self._pool.fetch(LEASELESS, limit))
+
+    async def come_due(self, after: datetime, limit: int) -> list[DueRun]:
+        """Delayed runs that were due after a moment and are due now, in the order of their moments."""
+        return _each(DueRun, await self._pool.fetch(COME_DUE, after, limit))
+
+    async def clock(self) -> datetime:
+        """The database's clock, the only one that leases and delays go by."""
+        return await self._pool.fetchval("select clock_timestamp()")
+
+    async def _answer(self, statement: str, *parameters: object) -> Row:
+        """The one row with which a step of the protocol answers."""
+        [row] = await self._pool.fetch(statement, *parameters)
+        return row
+
+
+W = TypeVar("W", bound=WaitingRun)
+
+
+def _each(kind: type[W], rows: Sequence[Any]) -> list[W]:
+    return [kind(**{name: row[name] for name in kind.__struct_fields__}) for row in rows]
+
+
+def _run(row: Any) -> Run | None:
+    return None if row is None or row["run_id"] is None else read(Run, row)
+
+
+def _claim(row: Row) -> Claim:
+    ended = tuple(msgspec.convert(item, EndedRun) for item in row["ended"])
+    return Claim(row["outcome"], row["retry_in"], ended, _run(row["run"]))
+
+
+def _json(data: bytes | None) -> str | None:
+    return None if data is None else data.decode()
+
+
+def _jsonb(data: bytes | None) -> str | None:
+    return None if data is None else json.jsonb_text(data)

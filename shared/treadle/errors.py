@@ -1,0 +1,47 @@
+"""The one tree of errors that Treadle raises.
+
+Each error says what happened, to what, and what the user can do. `status` is the HTTP status that the
+API answers with; the mapping lives here so that no route needs to know it.
+"""
+
+from __future__ import annotations
+
+
+class TreadleError(Exception):
+    """Base of every error that Treadle raises on purpose."""
+
+    status = 500
+
+
+class ConfigError(TreadleError):
+    """A setting, langgraph.json or a graph cannot be used; the message names it and the way out."""
+
+
+class InvalidRequest(TreadleError):
+    """A value that a client sent cannot be used; the message names the field."""
+
+    status = 422
+
+
+class NotFound(TreadleError):
+    """The thing that the request names does not exist."""
+
+    status = 404
+
+
+class Conflict(TreadleError):
+    """The request contradicts the present state of the thing that it names."""
+
+    status = 409
+
+
+class Fenced(TreadleError):
+    """A write of a run was refused: the run belongs to a newer attempt, or has ended."""
+
+    status = 409
+
+
+class Unavailable(TreadleError):
+    """A server that the request needs cannot be reached now; trying again later may help."""
+
+    status = 503

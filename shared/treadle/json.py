@@ -1,0 +1,72 @@
+"""JSON as it crosses Treadle's boundaries: fast for what is common, never failing for what is not."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, cast
+
+import msgspec
+
+_ESCAPED_NUL = re.compile(rb"(?<!\\)((?:\\\\)*)\\u0000")
+
+
+def _plain(value: Any) -> Any:
+    """What msgspec does not know by itself: pydantic models, named tuples' kin, odd containers, anything."""
+    dump = cast("Callable[[], Any] | None", getattr(value, "model_dump", None))
+    if callable(dump):
+        return dump()
+    if isinstance(value, Mapping):
+        return dict(cast("Mapping[Any, Any]", value))
+    for name in ("to_dict", "_asdict", "tolist", "dict"):
+        method = cast("Callable[[], Any] | None", getattr(value, name, None))
+        if callable(method) and not isinstance(value, type):
+            return method()
+    if isinstance(value, BaseException):
+        return {"error": type(value).__name__, "message": str(value)}
+    if isinstance(value, Iterable):
+        return list(cast("Iterable[Any]", value))
+    return repr(value)
+
+
+_encoder = msgspec.json.Encoder(enc_hook=_plain)
+_decoder = msgspec.json.Decoder()
+
+
+def encode(value: Any) -> bytes:
+    """JSON bytes of any value that a graph may hold; half surrogates are replaced, unknown objects shown by repr."""
+    try:
+        return _encoder.encode(value)
+    except (UnicodeEncodeError, TypeError):
+        return _encoder.encode(_cleaned(value))
+
+
+def _cleaned(value: Any) -> Any:
+    """The same value with strings that UTF-8 can hold and keys that JSON can hold."""
+    if isinstance(value, str):
+        return value.encode("utf-8", "replace").decode()
+    if isinstance(value, Mapping):
+        items = cast("Mapping[Any, Any]", value).items()
+        return {key if isinstance(key, str) else str(key): _cleaned(item) for key, item in items}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [_cleaned(item) for item in cast("list[Any]", value)]
+    if value is None or isinstance(value, bool | int | float):
+        return value
+    return _cleaned(msgspec.to_builtins(value, enc_hook=_plain, str_keys=True))
+
+
+def decode(data: bytes | str) -> Any:
+    """Raises msgspec.DecodeError where the text is not JSON."""
+    return _decoder.decode(data)
+
+
+def text(value: Any) -> str:
+    """JSON text for a Postgres `json` column, which keeps every character."""
+    return encode(value).decode()
+
+
+def jsonb_text(data: bytes) -> str:
+    """JSON bytes as text for a `jsonb` column, which cannot hold NUL: it is left out."""
+    if b"\\u0000" in data:
+        data = _ESCAPED_NUL.sub(rb"\1", data)
+    return data.decode()

@@ -1,0 +1,97 @@
+"""Brings a database to the newest schema: langgraph's own tables first, then Treadle's numbered migrations.
+
+Safe to run from many processes at once: they take turns under an advisory lock.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from importlib import resources
+from typing import NamedTuple
+
+import asyncpg
+
+from treadle.db.pool import postgres_errors
+
+# "treadle" in ASCII, as the key of the advisory lock.
+LOCK = 0x74726561646C65
+TURN_SECS = 0.1
+
+
+class Migration(NamedTuple):
+    version: int
+    name: str
+    sql: str
+
+
+def migrations() -> list[Migration]:
+    """The migrations of this version of Treadle, in order."""
+    folder = resources.files("treadle.db") / "migrations"
+    files = sorted((file.name, file) for file in folder.iterdir() if file.name.endswith(".sql"))
+    return [Migration(int(name[:4]), name, file.read_text(encoding="utf-8")) for name, file in files]
+
+
+async def migrate(dsn: str) -> list[str]:
+    """Apply what is missing; returns the names of the migrations applied.
+
+    Raises:
+        Unavailable: Postgres cannot be reached.
+    """
+    with postgres_errors("migrating the database"):
+        connection = await asyncpg.connect(dsn)
+        try:
+            await _wait_for_turn(connection)
+            if not await _missing(connection):
+                return []
+            await _set_up_langgraph(dsn)
+            return await _apply(connection)
+        finally:
+            await connection.close()
+
+
+async def _wait_for_turn(connection: asyncpg.Connection) -> None:
+    """Take the lock by asking again and again.
+
+    Waiting inside `pg_advisory_lock` would hold a snapshot, for which the CREATE INDEX CONCURRENTLY in
+    langgraph's set-up waits in turn: a deadlock between two processes that start together.
+    """
+    while not await connection.fetchval("select pg_try_advisory_lock($1)", LOCK):  # noqa: ASYNC110 - see above
+        await asyncio.sleep(TURN_SECS)
+
+
+async def _missing(connection: asyncpg.Connection) -> list[Migration]:
+    known = await connection.fetchval("select to_regclass('treadle.migration') is not null")
+    rows = await connection.fetch("select version from treadle.migration") if known else []
+    applied = {row["version"] for row in rows}
+    return [migration for migration in migrations() if migration.version not in applied]
+
+
+async def _set_up_langgraph(dsn: str) -> None:
+    """Make the checkpoint and store tables by langgraph's own code (imported late: it takes a second)."""
+    from langgraph.checkpoint.postgres.aio import AsyncPostgresSaver  # noqa: PLC0415
+    from langgraph.store.postgres.aio import AsyncPostgresStore  # noqa: PLC0415
+
+    async with AsyncPostgresSaver.from_conn_string(dsn) as saver:
+        await saver.setup()
+    async with AsyncPostgresStore.from_conn_string(dsn) as store:
+        await store.setup()
+
+
+async def _apply(connection: asyncpg.Connection) -> list[str]:
+    async with connection.transaction():
+        await connection.execute(
+            "create schema if not exists treadle;"
+            "create table if not exists treadle.migration ("
+            "  version int primary key, name text not null, applied_at timestamptz not null default now())"
+        )
+    done: list[str] = []
+    for migration in await _missing(connection):
+        async with connection.transaction():
+            await connection.execute(migration.sql)
+            await connection.execute(
+                "insert into treadle.migration (version, name) values ($1, $2)",
+                migration.version,
+                migration.name,
+            )
+        done.append(migration.name)
+    return done

@@ -1,0 +1,107 @@
+"""The domain's values: what a run, a thread and an assistant are, wherever they appear."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+from uuid import UUID, uuid5
+
+import msgspec
+
+# A graph's default assistant has a name-based id, so that every server and client derives the same.
+ASSISTANT_NAMESPACE = UUID("6ba7b821-9dad-11d1-80b4-00c04fd430c8")
+
+
+class RunStatus(StrEnum):
+    """Where a run stands. pending -> running -> one of the terminal ones; running -> pending on a drain."""
+
+    PENDING = "pending"
+    RUNNING = "running"
+    SUCCESS = "success"
+    ERROR = "error"
+    TIMEOUT = "timeout"
+    INTERRUPTED = "interrupted"
+
+    @property
+    def terminal(self) -> bool:
+        return self not in (RunStatus.PENDING, RunStatus.RUNNING)
+
+
+# The status in an end marker of a run of which nothing is left.
+ROLLED_BACK = "rolled_back"
+
+
+class CancelAction(StrEnum):
+    """`interrupt` keeps the run and its checkpoints, `rollback` removes both."""
+
+    INTERRUPT = "interrupt"
+    ROLLBACK = "rollback"
+
+
+class MultitaskStrategy(StrEnum):
+    """What a new run does to the runs that its thread still has."""
+
+    REJECT = "reject"
+    ENQUEUE = "enqueue"
+    INTERRUPT = "interrupt"
+    ROLLBACK = "rollback"
+
+
+class Record(msgspec.Struct, frozen=True, kw_only=True):
+    """Base of values that are read from a row."""
+
+
+class Run(Record, frozen=True, kw_only=True):
+    run_id: UUID
+    thread_id: UUID
+    assistant_id: UUID
+    graph_id: str
+    seq: int
+    status: RunStatus
+    attempt: int
+    crashes: int
+    not_before: datetime | None
+    cancel_action: CancelAction | None
+    multitask_strategy: MultitaskStrategy
+    metadata: dict[str, Any]
+    kwargs: dict[str, Any]
+    route: str
+    output: Any
+    error: Any
+    created_at: datetime
+    updated_at: datetime
+    started_at: datetime | None
+    ended_at: datetime | None
+
+
+class Thread(Record, frozen=True, kw_only=True):
+    thread_id: UUID
+    status: str
+    metadata: dict[str, Any]
+    config: dict[str, Any]
+    values: dict[str, Any] | None
+    interrupts: dict[str, Any]
+    error: Any
+    created_at: datetime
+    updated_at: datetime
+    state_updated_at: datetime
+    stateless: bool
+
+
+class Assistant(Record, frozen=True, kw_only=True):
+    assistant_id: UUID
+    graph_id: str
+    name: str
+    description: str | None
+    config: dict[str, Any]
+    context: dict[str, Any]
+    metadata: dict[str, Any]
+    version: int
+    created_at: datetime
+    updated_at: datetime
+
+
+def default_assistant_id(graph_id: str) -> UUID:
+    """The id of the assistant that every graph has."""
+    return uuid5(ASSISTANT_NAMESPACE, graph_id)

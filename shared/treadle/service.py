@@ -1,0 +1,60 @@
+"""What every service process does around its own work: settings, logs, graphs, traces, exit codes."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import traceback
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import Any
+
+import uvloop
+
+from treadle import settings as treadle_settings
+from treadle.errors import ConfigError
+from treadle.graphs.config import read_config
+from treadle.graphs.loader import GraphImportError
+from treadle.graphs.registry import Registry
+from treadle.settings import Settings
+from treadle.telemetry.logs import setup_logging
+from treadle.telemetry.tracing import Tracing, setup_tracing
+
+# sysexits.h: the configuration (or a graph) cannot be used; starting again would not help.
+EX_CONFIG = os.EX_CONFIG
+
+Main = Callable[[Settings, Registry, Tracing], Coroutine[Any, Any, None]]
+
+
+def serve(service: str, main: Main, *, graphs: bool = True) -> None:
+    """Run a service until it is told to stop; exits with EX_CONFIG when it cannot start as configured.
+
+    Args:
+        graphs: whether the service needs the graphs of langgraph.json.
+    """
+    try:
+        settings = treadle_settings.load()
+        setup_logging(service, settings.log_level, settings.log_format)
+        registry = Registry.load(read_config(Path(settings.langgraph_config))) if graphs else Registry({}, {})
+        _run(service, main, settings, registry)
+    except ConfigError as error:
+        _explain(error)
+        sys.exit(EX_CONFIG)
+
+
+def _run(service: str, main: Main, settings: Settings, registry: Registry) -> None:
+    tracing = setup_tracing(service, worker_id=f"{service}-{os.getpid()}")
+    try:
+        uvloop.run(main(settings, registry, tracing))
+    except KeyboardInterrupt:
+        logging.getLogger(__name__).info("%s stopped", service)
+    finally:
+        tracing.shutdown()
+
+
+def _explain(error: ConfigError) -> None:
+    """The traceback of the user's own code first, if it is at fault; then what it means."""
+    if isinstance(error, GraphImportError):
+        traceback.print_exception(error.__cause__)
+    sys.stderr.write(f"treadle: {error}\n")

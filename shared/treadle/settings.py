@@ -1,0 +1,190 @@
+"""All settings of all services: read once from the environment, typed, validated, documented.
+
+Names that Agent Server users know are kept. `docs/settings.md` is made from this module
+(`python -m treadle.settings`), so the table there cannot drift.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, cast, get_args, get_origin
+
+import msgspec
+from msgspec import Meta
+
+from treadle.errors import ConfigError
+
+Positive = Meta(gt=0)
+NotNegative = Meta(ge=0)
+Port = Meta(ge=0, le=65535)
+# No finite wait is longer; it keeps infinity out of timers and intervals.
+YEAR_SECS = 366 * 24 * 3600
+Seconds = Meta(gt=0, le=YEAR_SECS)
+SecondsOrNone = Meta(ge=0, le=YEAR_SECS)
+# Their values hold passwords: they are never shown.
+SECRETS = frozenset({"database_uri", "redis_uri", "nats_url"})
+
+
+def doc(text: str) -> Meta:
+    return Meta(description=text)
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    """One field per environment variable; the variable's name is the field's, in capitals."""
+
+    database_uri: Annotated[
+        str,
+        doc("Postgres DSN, `postgresql://user:password@host:5432/name`. The truth lives here."),
+        Meta(pattern=r"^postgres(ql)?://"),
+    ]
+    redis_uri: Annotated[
+        str,
+        doc("Redis or Valkey URL: `redis://`, `rediss://` or `unix://`. Cancel signals and live events."),
+        Meta(pattern=r"^(rediss?|unix)://"),
+    ]
+    nats_url: Annotated[
+        str,
+        doc("NATS URL, `nats://host:4222`, or several separated by commas. JetStream must be on."),
+        Meta(pattern=r"^(nats|tls|wss?)://[^\s,]+(\s*,\s*(nats|tls|wss?)://[^\s,]+)*$"),
+    ]
+    langgraph_config: Annotated[str, doc("Path of the langgraph.json to serve.")] = "langgraph.json"
+
+    treadle_host: Annotated[str, doc("Address that the API listens on.")] = "127.0.0.1"
+    treadle_port: Annotated[int, Port, doc("Port that the API listens on.")] = 2024
+
+    n_jobs_per_worker: Annotated[int, Positive, doc("Runs that one worker executes at the same time.")] = 10
+    bg_job_timeout_secs: Annotated[
+        float, Seconds, doc("Longest time that one attempt of a run may take; then it ends as `timeout`.")
+    ] = 3600
+    bg_job_max_retries: Annotated[
+        int, Positive, doc("Attempts lost to dead workers after which a run ends as `error`.")
+    ] = 3
+    bg_job_shutdown_grace_period_secs: Annotated[
+        float, SecondsOrNone, doc("How long a worker lets its runs finish after SIGTERM.")
+    ] = 180
+
+    treadle_route: Annotated[
+        str, doc("The route (worker pool) that a worker pulls from."), Meta(pattern=r"^[A-Za-z0-9_-]{1,64}$")
+    ] = "default"
+    treadle_lease_secs: Annotated[
+        float, Seconds, doc("A run whose worker is silent this long goes to another worker.")
+    ] = 15
+    treadle_max_ack_pending: Annotated[
+        int, Positive, doc("Threads in work at the same time over all workers of a route.")
+    ] = 10_000
+    treadle_nats_replicas: Annotated[
+        int, Positive, doc("Replicas of the JetStream streams: 3 on a NATS cluster.")
+    ] = 1
+    treadle_sweep_interval_secs: Annotated[
+        float, Seconds, doc("How often the sweeper looks for runs that nobody was told of.")
+    ] = 2
+    treadle_sweep_batch: Annotated[int, Positive, doc("Threads that one sweep wakes at the most.")] = 500
+    treadle_delay_interval_secs: Annotated[
+        float, Seconds, doc("How often the scheduler looks for delayed runs that are due.")
+    ] = 0.5
+    treadle_leader_lease_secs: Annotated[
+        float, Seconds, doc("A scheduler that is silent this long loses the lead.")
+    ] = 6
+
+    treadle_events_ttl_secs: Annotated[
+        float, Seconds, doc("How long the events of a run stay readable after its last event.")
+    ] = 3600
+    treadle_events_max_batches: Annotated[
+        int, Positive, doc("Batches of events kept per run; older ones are dropped.")
+    ] = 20_000
+    treadle_sse_heartbeat_secs: Annotated[
+        float, Seconds, doc("Silence after which a stream sends a heartbeat.")
+    ] = 15
+
+    treadle_db_pool_size: Annotated[int, Positive, doc("Postgres connections of a process at the most.")] = 10
+    treadle_stateless_ttl_secs: Annotated[
+        float,
+        SecondsOrNone,
+        doc("How long the result of an ended stateless run stays readable to its waiter."),
+    ] = 60
+
+    log_level: Annotated[
+        Literal["DEBUG", "INFO", "WARNING", "ERROR"], doc("Least severe log record that is written.")
+    ] = "INFO"
+    log_format: Annotated[
+        Literal["auto", "json", "text"], doc("`auto`: text on a terminal, else JSON lines.")
+    ] = "auto"
+    metrics_port: Annotated[
+        int, Port, doc("Port for /metrics of worker and scheduler; 0: none. The API serves its own.")
+    ] = 0
+
+
+def load(environ: Mapping[str, str] = os.environ) -> Settings:
+    """Read the settings.
+
+    Raises:
+        ConfigError: names each missing variable, or the malformed one with its problem.
+    """
+    names = {field.name: field.name.upper() for field in msgspec.structs.fields(Settings)}
+    given = {field: environ[name] for field, name in names.items() if environ.get(name)}
+    required = [field.name.upper() for field in msgspec.structs.fields(Settings) if field.required]
+    if missing := [name for name in required if name.lower() not in given]:
+        raise ConfigError(
+            f"{', '.join(missing)} must be set in the environment. `treadle dev` sets them for you; "
+            "docs/settings.md lists all settings."
+        )
+    return _convert(given)
+
+
+def _convert(given: Mapping[str, str]) -> Settings:
+    try:
+        return msgspec.convert(given, Settings, strict=False)
+    except msgspec.ValidationError as error:
+        problem, _, path = str(error).partition(" - at `$.")
+        name = path.rstrip("`")
+        value = "" if name in SECRETS else f" is {given[name]!r}, which"
+        annotation = _annotation(name)
+        raise ConfigError(
+            f"{name.upper()}{value} cannot be used: {problem}. It takes {_kind(annotation)}: "
+            f"{_description(annotation)} See docs/settings.md."
+        ) from error
+
+
+def _annotation(name: str) -> Any:
+    return eval(Settings.__annotations__[name], globals())  # noqa: S307 - our own annotations
+
+
+def table() -> str:
+    """The documented table of all settings, as Markdown."""
+    rows = ["| variable | type | default | meaning |", "| --- | --- | --- | --- |"]
+    for field in msgspec.structs.fields(Settings):
+        annotation = _annotation(field.name)
+        default = "required" if field.required else f"`{field.default}`"
+        rows.append(
+            f"| `{field.name.upper()}` | {_kind(annotation)} | {default} | {_description(annotation)} |"
+        )
+    return "\n".join(rows) + "\n"
+
+
+def _kind(annotation: Any) -> str:
+    kind = get_args(annotation)[0]
+    if get_origin(kind) is Literal:
+        return ", ".join(f"`{value}`" for value in get_args(kind))
+    return {"str": "text", "int": "a whole number", "float": "seconds"}[kind.__name__]
+
+
+def _description(annotation: Any) -> str:
+    metas = cast(tuple[Meta, ...], get_args(annotation)[1:])
+    return next(meta.description for meta in metas if meta.description)
+
+
+HEADER = """# Settings
+
+Every service reads its settings from the environment, once, when it starts. A missing or malformed one stops
+the start with its name. `treadle dev` sets the three addresses itself unless they are already set.
+Traces are exported when OpenTelemetry's own `OTEL_EXPORTER_OTLP_ENDPOINT` is set; its other variables apply too.
+
+This page is made by `make docs` from `shared/treadle/settings.py`.
+
+"""
+
+if __name__ == "__main__":
+    import sys
+
+    sys.stdout.write(HEADER + table())
