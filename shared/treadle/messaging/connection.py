@@ -1,0 +1,91 @@
+"""One NATS connection of a service, kept up for as long as the service lives."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+
+import nats.errors
+from nats.aio.client import Client
+
+log = logging.getLogger(__name__)
+
+RECONNECT_WAIT_SECS = 1
+CONNECT_TIMEOUT_SECS = 2
+FLUSH_TIMEOUT_SECS = 2
+
+
+class Nats:
+    """A connection that is retried from the start and for ever: NATS may come up after the service.
+
+    Args:
+        url: one or several addresses, separated by commas.
+        on_connect: awaited after the first connection and after every reconnection.
+    """
+
+    def __init__(
+        self, url: str, *, name: str, on_connect: Callable[[], Awaitable[None]] | None = None
+    ) -> None:
+        self._url = url
+        self._name = name
+        self._on_connect = on_connect
+        self._closing = False
+        self._opened = False
+        self.client = Client()
+
+    @property
+    def connected(self) -> bool:
+        return self.client.is_connected
+
+    async def connect(self) -> None:
+        """Connect, however long it takes; says what it waits for."""
+        while True:
+            try:
+                await self._open()
+                return
+            except (OSError, TimeoutError, nats.errors.Error) as error:
+                log.warning("waiting for NATS: %s", error or type(error).__name__)
+                await asyncio.sleep(RECONNECT_WAIT_SECS)
+
+    async def _open(self) -> None:
+        async def connected() -> None:
+            if self._on_connect is not None:
+                await self._on_connect()
+
+        async def disconnected() -> None:
+            if not self._closing:
+                log.warning("connection to NATS lost, reconnecting")
+
+        async def failed(error: Exception) -> None:
+            log.debug("NATS: %s", error or type(error).__name__)
+
+        await self.client.connect(
+            [address.strip() for address in self._url.split(",")],
+            name=self._name,
+            connect_timeout=CONNECT_TIMEOUT_SECS,
+            allow_reconnect=True,
+            max_reconnect_attempts=-1,
+            reconnect_time_wait=RECONNECT_WAIT_SECS,
+            ping_interval=10,
+            max_outstanding_pings=2,
+            reconnected_cb=connected,
+            disconnected_cb=disconnected,
+            error_cb=failed,
+            # While NATS is away a publish fails at once instead of waiting in memory: the row is the truth.
+            pending_size=0,
+        )
+        self._opened = True
+        await connected()
+
+    async def close(self) -> None:
+        """Flush what was published and close."""
+        self._closing = True
+        if not self._opened:
+            return
+        try:
+            if self.client.is_connected:
+                await self.client.flush(FLUSH_TIMEOUT_SECS)
+        except (OSError, TimeoutError, nats.errors.Error) as error:
+            log.warning("NATS went away before the last messages were flushed: %s", error)
+        await self.client.close()

@@ -1,0 +1,227 @@
+"""Wake-ups: "look at thread T". They carry ids only, may come twice, late or in any order, and own nothing.
+
+What may run is decided in Postgres (migrations/0002_run_protocol.sql); JetStream decides who is told, when, and
+how often. So a publish that fails loses nothing: the sweeper publishes again what has waited too long.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import Protocol
+from uuid import UUID
+
+import msgspec
+import nats.errors
+import nats.js.errors
+from nats.aio.msg import Msg
+from nats.js import JetStreamContext
+from nats.js.api import AckPolicy, ConsumerConfig, RetentionPolicy, StorageType, StreamConfig
+
+from treadle.messaging.connection import Nats
+from treadle.messaging.subjects import (
+    RUNS_STREAM,
+    RUNS_SUBJECTS,
+    route_consumer,
+    route_filter,
+    wakeup_subject,
+)
+
+log = logging.getLogger(__name__)
+
+PUBLISH_TIMEOUT_SECS = 1.0
+DEDUPLICATION_SECS = 120
+# AckWait is this much longer than the lease in Postgres: when a message comes again, the lease has ended.
+ACK_WAIT_MARGIN_SECS = 2.0
+
+NATS_ERRORS = (OSError, TimeoutError, nats.errors.Error)
+
+
+class Wakeup(msgspec.Struct, frozen=True):
+    """The payload of a wake-up (MessagePack); `v` is the version of this shape."""
+
+    run_id: UUID
+    thread_id: UUID
+    v: int = 1
+
+
+class Source(StrEnum):
+    """Who published a wake-up. All but `create` repeat one, and so need message ids of their own."""
+
+    CREATE = "create"
+    SWEEPER = "sweeper"
+    HANDBACK = "handback"
+    DELAY = "delay"
+    CANCEL = "cancel"
+
+
+class Waiting(Protocol):
+    """What is told of a run in a wake-up."""
+
+    @property
+    def run_id(self) -> UUID: ...
+    @property
+    def thread_id(self) -> UUID: ...
+    @property
+    def route(self) -> str: ...
+    @property
+    def attempt(self) -> int: ...
+
+
+_encode = msgspec.msgpack.Encoder().encode
+_decoder = msgspec.msgpack.Decoder(Wakeup)
+
+
+async def ensure_stream(stream: JetStreamContext, replicas: int) -> None:
+    """Make the stream of wake-ups, or bring its settings up to date."""
+    config = StreamConfig(
+        name=RUNS_STREAM,
+        subjects=[RUNS_SUBJECTS],
+        retention=RetentionPolicy.WORK_QUEUE,
+        storage=StorageType.FILE,
+        duplicate_window=DEDUPLICATION_SECS,
+        num_replicas=replicas,
+    )
+    try:
+        await stream.add_stream(config)
+    except nats.js.errors.BadRequestError:
+        await stream.update_stream(config)
+
+
+class WakeupPublisher:
+    """Publishes wake-ups and waits for JetStream to have stored them."""
+
+    def __init__(self, connection: Nats, replicas: int) -> None:
+        self._nats = connection
+        self._stream = connection.client.jetstream()
+        self._replicas = replicas
+
+    async def publish(
+        self, run: Waiting, source: Source, *, nonce: str = "", headers: Mapping[str, str] | None = None
+    ) -> bool:
+        """Tell the workers of the run's route to look at its thread; False when NATS did not take it.
+
+        Args:
+            nonce: tells repetitions of one source apart; JetStream drops a message id that it has seen lately.
+            headers: trace context.
+        """
+        if not self._nats.connected:
+            return False
+        parts = [str(run.run_id), str(run.attempt)] + ([] if source is Source.CREATE else [source, nonce])
+        message = {"Nats-Msg-Id": ":".join(parts), **(headers or {})}
+        payload = _encode(Wakeup(run.run_id, run.thread_id))
+        subject = wakeup_subject(run.route, run.thread_id)
+        try:
+            await self._stream.publish(subject, payload, timeout=PUBLISH_TIMEOUT_SECS, headers=message)
+        except nats.js.errors.NoStreamResponseError:
+            return await self._publish_again(subject, payload, message)
+        except NATS_ERRORS as error:
+            log.warning("wake-up of run %s not published (%r); the sweeper will", run.run_id, error)
+            return False
+        return True
+
+    async def _publish_again(self, subject: str, payload: bytes, headers: dict[str, str]) -> bool:
+        """NATS is up but has lost the stream: make it anew."""
+        try:
+            await ensure_stream(self._stream, self._replicas)
+            await self._stream.publish(subject, payload, timeout=PUBLISH_TIMEOUT_SECS, headers=headers)
+        except NATS_ERRORS as error:
+            log.warning("the stream %s cannot be made: %r", RUNS_STREAM, error)
+            return False
+        return True
+
+
+class Delivery:
+    """A wake-up in a worker's hands, until it is acknowledged."""
+
+    def __init__(self, message: Msg, wakeup: Wakeup) -> None:
+        self._message = message
+        self.thread_id = wakeup.thread_id
+        self.headers: Mapping[str, str] = message.headers or {}
+
+    @property
+    def redelivered(self) -> bool:
+        """Whether it was delivered before: then its first receiver may be dead."""
+        return (self._message.metadata.num_delivered or 1) > 1
+
+    @property
+    def ack_subject(self) -> str:
+        """Where its acknowledgements and signs of progress go."""
+        return self._message.reply
+
+    async def ack(self) -> None:
+        """The thread has nothing left to do. A lost ack only makes the message come again."""
+        await self._answer(self._message.ack())
+
+    async def nak(self, delay_secs: float) -> None:
+        """Look at the thread again in a while."""
+        await self._answer(self._message.nak(delay=max(delay_secs, 0.01)))
+
+    async def _answer(self, answer: object) -> None:
+        try:
+            await answer  # type: ignore[misc]
+        except NATS_ERRORS as error:
+            log.debug("answer to a wake-up of thread %s lost: %r", self.thread_id, error)
+
+
+class WakeupInbox:
+    """Pulls one wake-up at a time: one of these per slot, so that a worker never holds more than it can work on."""
+
+    def __init__(self, stream: JetStreamContext, route: str) -> None:
+        self._stream = stream
+        self._route = route
+        self._subscription: JetStreamContext.PullSubscription | None = None
+
+    async def pull(self, wait_secs: float) -> Delivery | None:
+        """The next wake-up of the route, or None when there was none for `wait_secs`.
+
+        Raises:
+            nats.errors.Error, OSError: NATS is away, or has lost the consumer.
+        """
+        if self._subscription is None:
+            self._subscription = await self._stream.pull_subscribe_bind(
+                route_consumer(self._route), RUNS_STREAM
+            )
+        try:
+            message = (await self._subscription.fetch(1, timeout=wait_secs))[0]
+        except TimeoutError:
+            return None
+        return await self._read(message)
+
+    async def _read(self, message: Msg) -> Delivery | None:
+        try:
+            return Delivery(message, _decoder.decode(message.data))
+        except msgspec.DecodeError:
+            log.error("a message on %s is not a wake-up; it is dropped", message.subject)
+            await message.term()
+            return None
+
+    async def close(self) -> None:
+        """Stop pulling; the server forgets the request that waits. What was under way comes again elsewhere."""
+        subscription, self._subscription = self._subscription, None
+        if subscription is None:
+            return
+        try:
+            await subscription.unsubscribe()
+        except NATS_ERRORS as error:
+            log.debug("inbox closed without unsubscribing: %r", error)
+
+
+async def ensure_consumer(
+    stream: JetStreamContext, route: str, *, lease_secs: float, max_pending: int
+) -> None:
+    """Make the durable consumer of a route, or bring its settings up to date."""
+    await stream.add_consumer(
+        RUNS_STREAM,
+        ConsumerConfig(
+            name=route_consumer(route),
+            durable_name=route_consumer(route),
+            filter_subject=route_filter(route),
+            ack_policy=AckPolicy.EXPLICIT,
+            ack_wait=lease_secs + ACK_WAIT_MARGIN_SECS,
+            max_deliver=-1,
+            max_ack_pending=max_pending,
+            max_waiting=max_pending,
+        ),
+    )
