@@ -1,0 +1,38 @@
+"""Live events of runs, and the cancel signal: what Redis carries, all of which may be lost.
+
+The worker writes each run's events through `EventPublisher`; the API reads them through `EventHub`. A Redis
+that is emptied or restarted without persistence forgets the events that it kept: streams that are being
+watched go on with whatever is written from then on, and a run's outcome is in Postgres in any case.
+"""
+
+from treadle.streaming.cancel import CancelBus, CancelSignal
+from treadle.streaming.connection import connect
+from treadle.streaming.event import Event, EventId
+from treadle.streaming.finish import publish_end
+from treadle.streaming.history import EventsLost
+from treadle.streaming.hub import EventHub
+from treadle.streaming.limits import StreamLimits
+from treadle.streaming.publisher import EventPublisher
+from treadle.streaming.sse import HEARTBEAT, Resume, encode, frames, parse_last_event_id
+from treadle.streaming.subscription import Subscription
+from treadle.streaming.writer import EventWriter
+
+__all__ = [
+    "HEARTBEAT",
+    "CancelBus",
+    "CancelSignal",
+    "Event",
+    "EventHub",
+    "EventId",
+    "EventPublisher",
+    "EventWriter",
+    "EventsLost",
+    "Resume",
+    "StreamLimits",
+    "Subscription",
+    "connect",
+    "encode",
+    "frames",
+    "parse_last_event_id",
+    "publish_end",
+]

@@ -1,0 +1,102 @@
+"""Appending batches to runs' Streams: in one atomic step each, and only for the newest attempt.
+
+The entry's id is the id of the batch's first event, `<attempt>-<n>`, and Redis takes no id that is not above
+the Stream's newest. So a worker that was paused and comes back after a takeover is refused by Redis itself,
+and since publishing is part of the same script, nobody hears of what was refused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from enum import Enum
+from hashlib import sha1
+from typing import Any, Self
+from uuid import UUID
+
+import msgspec
+from redis.asyncio import Redis
+from redis.exceptions import NoScriptError
+
+from treadle.streaming import batch
+from treadle.streaming.event import EventId, live_channel, stream_key
+from treadle.streaming.limits import StreamLimits
+
+# Append, bound, let expire and publish a batch. Answers nil, or the Stream's newest id where that is not
+# older. KEYS: stream. ARGV: entry id, payload, batches kept, milliseconds kept, channel.
+SCRIPT = """
+local added = redis.pcall('XADD', KEYS[1], 'MAXLEN', '~', ARGV[3], ARGV[1], 'b', ARGV[2])
+if type(added) == 'table' and added.err then
+  if not string.find(added.err, 'equal or smaller', 1, true) then return added end
+  local info = redis.call('XINFO', 'STREAM', KEYS[1])
+  for i = 1, #info, 2 do
+    if info[i] == 'last-generated-id' then return info[i + 1] end
+  end
+end
+redis.call('PEXPIRE', KEYS[1], ARGV[4])
+redis.call('PUBLISH', ARGV[5], ARGV[2])
+return false
+"""
+_SHA = sha1(SCRIPT.encode(), usedforsecurity=False).hexdigest()
+
+
+class Entry(msgspec.Struct, frozen=True):
+    """A batch on its way into the Stream of its run."""
+
+    run_id: UUID | str
+    id: EventId
+    payload: bytes
+    max_batches: int
+    ttl_ms: int
+
+    @classmethod
+    def of(cls, run_id: UUID | str, attempt: int, events: list[batch.Numbered], limits: StreamLimits) -> Self:
+        """The entry with these events; the end marker among them shortens how long the run's Stream is kept."""
+        ended = events[-1][1] == batch.END
+        return cls(
+            run_id=run_id,
+            id=EventId(attempt, events[0][0]),
+            payload=batch.encode(attempt, events),
+            max_batches=limits.max_batches,
+            ttl_ms=int(1000 * (limits.ended_ttl_secs if ended else limits.ttl_secs)),
+        )
+
+
+class Outcome(Enum):
+    WRITTEN = "written"
+    FENCED = "fenced"
+    FAILED = "failed"
+
+
+async def append(redis: Redis, entries: Sequence[Entry]) -> list[Outcome]:
+    """Append entries of different runs in one round trip, and say of each what became of it.
+
+    Sending an entry again after a lost answer is safe: where it had arrived it counts as written.
+
+    Raises:
+        redis.exceptions.RedisError, OSError: Redis is away; what became of the entries is not known.
+    """
+    replies = await _send(redis, entries)
+    if unknown := [i for i, reply in enumerate(replies) if isinstance(reply, NoScriptError)]:
+        await redis.script_load(SCRIPT)
+        for i, reply in zip(unknown, await _send(redis, [entries[i] for i in unknown]), strict=True):
+            replies[i] = reply
+    return [_outcome(entry, reply) for entry, reply in zip(entries, replies, strict=True)]
+
+
+async def _send(redis: Redis, entries: Sequence[Entry]) -> list[Any]:
+    pipeline = redis.pipeline(transaction=False)
+    for entry in entries:
+        key, channel = stream_key(entry.run_id), live_channel(entry.run_id)
+        kept = (entry.max_batches, entry.ttl_ms)
+        pipeline.evalsha(_SHA, 1, key, str(entry.id), entry.payload, *kept, channel)
+    return await pipeline.execute(raise_on_error=False)
+
+
+def _outcome(entry: Entry, reply: Any) -> Outcome:
+    if reply is None:
+        return Outcome.WRITTEN
+    if not isinstance(reply, bytes):
+        return Outcome.FAILED
+    attempt, _, _ = reply.partition(b"-")
+    # The newest entry is of this attempt: it is this very entry, whose first answer was lost.
+    return Outcome.WRITTEN if int(attempt) == entry.id.attempt else Outcome.FENCED

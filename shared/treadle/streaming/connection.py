@@ -1,0 +1,87 @@
+"""The Redis client that streaming expects, and how its users bear a Redis that comes and goes."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import time
+from typing import Any
+
+from redis.asyncio import Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import RedisError
+
+log = logging.getLogger(__name__)
+
+CONNECT_TIMEOUT_SECS = 2.0
+ANSWER_TIMEOUT_SECS = 5.0
+
+# What a call raises when Redis is away or cannot do its work now.
+AWAY = (RedisError, OSError)
+
+
+def connect(url: str) -> Redis:
+    """A client of the Redis or Valkey at `url`; one per process. It connects when it is first used.
+
+    It never retries by itself: whoever uses it here knows better what to do when Redis is away.
+    """
+    options: dict[str, Any] = {} if url.startswith("unix:") else {"socket_keepalive": True}
+    return Redis.from_url(  # pyright: ignore[reportUnknownMemberType]
+        url,
+        retry=Retry(NoBackoff(), 0),
+        socket_connect_timeout=CONNECT_TIMEOUT_SECS,
+        socket_timeout=ANSWER_TIMEOUT_SECS,
+        health_check_interval=0,
+        protocol=2,
+        **options,
+    )
+
+
+class Backoff:
+    """Growing, jittered delays in seconds, so that a fleet does not come back to Redis in step."""
+
+    def __init__(self, first: float = 0.05, most: float = 1.0) -> None:
+        self._first = first
+        self._most = most
+        self._next = first
+
+    def delay(self) -> float:
+        delay, self._next = self._next, min(self._next * 2, self._most)
+        return delay * random.uniform(0.5, 1.0)  # noqa: S311 - spreads load, hides nothing
+
+    def reset(self) -> None:
+        self._next = self._first
+
+
+class Link:
+    """One use of Redis, as Redis comes and goes: each change is logged once, and what tries again is paced."""
+
+    def __init__(self, what: str) -> None:
+        self.connected: bool | None = None
+        """None: not known yet."""
+        self._what = what
+        self._lost_at = 0.0
+        self._backoff = Backoff()
+
+    @property
+    def away_secs(self) -> float:
+        """For how long Redis has been known to be away; 0 when it is not."""
+        return time.monotonic() - self._lost_at if self.connected is False else 0.0
+
+    def found(self) -> None:
+        if self.connected is False:
+            log.info("%s: Redis is back", self._what)
+        self.connected = True
+        self._backoff.reset()
+
+    def lost(self, why: BaseException | str) -> None:
+        if self.connected is not False:
+            self._lost_at = time.monotonic()
+            log.warning("%s wait for Redis: %s", self._what, str(why) or type(why).__name__)
+        self.connected = False
+
+    async def pause(self) -> None:
+        """Wait until it is time to try again."""
+        await asyncio.sleep(self._backoff.delay())

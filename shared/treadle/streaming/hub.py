@@ -1,0 +1,222 @@
+"""One subscription connection per API process, fanned out in memory to all who watch runs here."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from typing import Any, Self
+from uuid import UUID
+
+from redis.asyncio import Redis
+
+from treadle.streaming.batch import arrived
+from treadle.streaming.connection import AWAY, Link
+from treadle.streaming.event import EventId, live_channel
+from treadle.streaming.history import History
+from treadle.streaming.pubsub import Message, PubSubConnection, open_pubsub
+from treadle.streaming.subscription import Subscription
+from treadle.streaming.task import OwnedTask
+
+QUEUE_BYTES = 4 * 1024 * 1024
+# How long `watch` waits for Redis to confirm; a Redis that is known to be away is not waited for.
+CONFIRM_SECS = 2.0
+# After this many messages in a row the other tasks of the process get their turn.
+MESSAGES_IN_A_ROW = 64
+
+
+class EventHub:
+    """Gives each watcher of a run its events in order, each once, without a gap.
+
+    Subscribe first, then read: `watch` waits until Redis confirms that it sends what comes next, and only
+    then does the subscription read what was there before. The other order loses what is written in between.
+    Each confirmation, be it the first or one after a reconnect, makes the subscription read.
+
+    An async context manager: it owns the task that keeps the connection up.
+
+    Args:
+        queue_bytes: what a watcher who is slower than its run keeps in memory; then it reads from the Stream.
+    """
+
+    def __init__(self, redis: Redis, *, queue_bytes: int = QUEUE_BYTES) -> None:
+        self._redis = redis
+        self._history = History(redis)
+        self._queue_bytes = queue_bytes
+        self._channels: dict[str, _Channel] = {}
+        self._asked: set[str] = set()
+        self._confirmed: set[str] = set()
+        self._changed = asyncio.Event()
+        self._link = Link("live events of this server")
+        self._task = OwnedTask("event-hub", self._run)
+
+    async def __aenter__(self) -> Self:
+        self._task.start()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._task.stop()
+
+    @property
+    def connected(self) -> bool:
+        """Whether what is published arrives here now."""
+        return self._link.connected is True
+
+    @property
+    def watched(self) -> list[str]:
+        """The runs that somebody watches here."""
+        return [channel.run_id for channel in self._channels.values()]
+
+    @asynccontextmanager
+    async def watch(
+        self, run_id: UUID | str, after: EventId | None = None, *, live_only: bool = False, new: bool = False
+    ) -> AsyncGenerator[Subscription]:
+        """Watch a run; it need not exist yet.
+
+        When Redis is away this does not fail: the subscription goes on when it is back, `connected` tells.
+
+        Args:
+            after: the last event that the client has seen; None: from the beginning.
+            live_only: only what is published from now on. Ends at once when the run has ended.
+            new: the run has not been created yet, so there is nothing to catch up with.
+        """
+        subscription = Subscription(
+            self._history,
+            str(run_id),
+            after=after,
+            live_only=live_only,
+            new=new,
+            queue_bytes=self._queue_bytes,
+        )
+        channel = self._join(subscription)
+        try:
+            await self._settled(channel)
+            if self.connected:
+                await subscription.begin()
+            yield subscription
+        finally:
+            self._leave(channel, subscription)
+
+    def end(self, run_id: UUID | str, payload: dict[str, Any]) -> None:
+        """The run has ended, as Postgres says: its subscriptions here read the Stream once more, then end.
+
+        For an end marker that is overdue: the worker announces the end after it has committed it, so for a while
+        (`StreamLimits.close_secs`) the last events may still be on their way.
+        """
+        if (channel := self._channels.get(live_channel(run_id))) is not None:
+            for subscription in channel.subscriptions:
+                subscription.close(payload)
+
+    def _join(self, subscription: Subscription) -> _Channel:
+        name = live_channel(subscription.run_id)
+        if (channel := self._channels.get(name)) is None:
+            channel = self._channels[name] = _Channel(name, subscription.run_id)
+            self._changed.set()
+        channel.subscriptions.add(subscription)
+        if name in self._confirmed:
+            subscription.subscribed()
+            channel.settled.set()
+        elif self._link.connected is False:
+            channel.give_up()
+        return channel
+
+    async def _settled(self, channel: _Channel) -> None:
+        """Wait until the channel is confirmed, or Redis turns out to be away."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(CONFIRM_SECS):
+                await channel.settled.wait()
+                return
+        channel.give_up()
+
+    def _leave(self, channel: _Channel, subscription: Subscription) -> None:
+        channel.subscriptions.discard(subscription)
+        if not channel.subscriptions:
+            del self._channels[channel.name]
+            self._changed.set()
+
+    # The connection.
+
+    async def _run(self) -> None:
+        while True:
+            try:
+                async with open_pubsub(self._redis) as connection:
+                    self._up()
+                    await self._serve(connection)
+            except* AWAY as errors:
+                self._down(errors.exceptions[0])
+            await self._link.pause()
+
+    async def _serve(self, connection: PubSubConnection) -> None:
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._receive(connection), name="event-hub-receive")
+            tasks.create_task(self._subscribe(connection), name="event-hub-subscribe")
+
+    async def _receive(self, connection: PubSubConnection) -> None:
+        while True:
+            for _ in range(MESSAGES_IN_A_ROW):
+                match await connection.receive():
+                    case Message(channel, payload):
+                        self._message(channel, payload)
+                    case heard:
+                        self._confirm(heard.channel)
+            await asyncio.sleep(0)
+
+    async def _subscribe(self, connection: PubSubConnection) -> None:
+        """Keep the connection's channels the same as the watched ones.
+
+        A channel that was asked for is given up only once it is confirmed, so that a confirmation never
+        belongs to an earlier request than the last one.
+        """
+        while True:
+            self._changed.clear()
+            if missing := self._channels.keys() - self._asked:
+                self._asked |= missing
+                await connection.subscribe(missing)
+            if idle := self._confirmed - self._channels.keys():
+                self._asked -= idle
+                self._confirmed -= idle
+                await connection.unsubscribe(idle)
+            await self._changed.wait()
+
+    def _message(self, name: str, payload: bytes) -> None:
+        channel = self._channels.get(name)
+        if channel is not None and (batch := arrived(payload)) is not None:
+            for subscription in channel.subscriptions:
+                subscription.offer(batch)
+
+    def _confirm(self, name: str) -> None:
+        self._confirmed.add(name)
+        if (channel := self._channels.get(name)) is None:
+            self._changed.set()
+            return
+        for subscription in channel.subscriptions:
+            subscription.subscribed()
+        channel.settled.set()
+
+    def _up(self) -> None:
+        self._link.found()
+        self._asked.clear()
+        for channel in self._channels.values():
+            channel.settled.clear()
+
+    def _down(self, error: BaseException) -> None:
+        self._link.lost(error)
+        self._confirmed.clear()
+        for channel in self._channels.values():
+            channel.give_up()
+
+
+class _Channel:
+    """A watched run's channel; settled once it is confirmed, or Redis is known to be away."""
+
+    def __init__(self, name: str, run_id: str) -> None:
+        self.name = name
+        self.run_id = run_id
+        self.subscriptions: set[Subscription] = set()
+        self.settled = asyncio.Event()
+
+    def give_up(self) -> None:
+        """Let those go on who wait: they learn what they miss once Redis is there."""
+        self.settled.set()
+        for subscription in self.subscriptions:
+            subscription.unreachable()

@@ -1,0 +1,86 @@
+"""One pub/sub connection, seen plainly: what arrives, and which channels are confirmed."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Iterable
+from contextlib import asynccontextmanager
+from typing import Any, cast
+
+import msgspec
+from redis.asyncio import Redis
+from redis.asyncio.connection import AbstractConnection
+from redis.exceptions import ConnectionError as RedisConnectionError
+
+# A connection on which nothing arrives for this long is asked whether it still lives.
+QUIET_SECS = 10.0
+
+
+class Message(msgspec.Struct, frozen=True):
+    channel: str
+    payload: bytes
+
+
+class Subscribed(msgspec.Struct, frozen=True):
+    """Redis confirms: from here on every message on this channel arrives."""
+
+    channel: str
+
+
+class PubSubConnection:
+    """Made by `open_pubsub`. One task may receive while another subscribes and unsubscribes."""
+
+    def __init__(self, connection: AbstractConnection) -> None:
+        self._connection = connection
+        self._asked = False
+
+    async def subscribe(self, channels: Iterable[str]) -> None:
+        await self._connection.send_command("SUBSCRIBE", *channels, check_health=False)
+
+    async def unsubscribe(self, channels: Iterable[str]) -> None:
+        await self._connection.send_command("UNSUBSCRIBE", *channels, check_health=False)
+
+    async def receive(self) -> Message | Subscribed:
+        """The next thing that arrives; raises one of `connection.AWAY` when the connection is lost."""
+        while True:
+            reply = cast(
+                "Any",
+                await self._connection.read_response(
+                    timeout=QUIET_SECS, disconnect_on_error=False, push_request=True
+                ),
+            )
+            if reply is None:
+                await self._probe()
+                continue
+            self._asked = False
+            if (heard := _heard(reply)) is not None:
+                return heard
+
+    async def _probe(self) -> None:
+        if self._asked:
+            raise RedisConnectionError(
+                f"nothing was heard on the pub/sub connection for {2 * QUIET_SECS:.0f} s"
+            )
+        self._asked = True
+        await self._connection.send_command("PING", check_health=False)
+
+
+def _heard(reply: Any) -> Message | Subscribed | None:
+    match reply:
+        case [b"message", channel, payload]:
+            return Message(cast("bytes", channel).decode(), cast("bytes", payload))
+        case [b"subscribe", channel, _]:
+            return Subscribed(cast("bytes", channel).decode())
+        case _:
+            return None
+
+
+@asynccontextmanager
+async def open_pubsub(redis: Redis) -> AsyncGenerator[PubSubConnection]:
+    """A connection of its own, dropped at the end; raises one of `connection.AWAY` when Redis is away."""
+    pool = redis.connection_pool
+    connection = await pool.get_connection()
+    try:
+        yield PubSubConnection(connection)
+    finally:
+        await connection.disconnect(nowait=True)
+        await pool.release(connection)

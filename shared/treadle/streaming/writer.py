@@ -1,0 +1,226 @@
+"""The stream of one attempt of a run, as the worker writes it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import Future
+from threading import Lock
+from typing import Any
+from uuid import UUID
+
+from treadle import json
+from treadle.errors import Fenced
+from treadle.streaming import batch
+from treadle.streaming.append import Entry, Outcome
+from treadle.streaming.limits import StreamLimits
+
+log = logging.getLogger(__name__)
+
+BATCH_EVENTS = 256
+BATCH_BYTES = 64 * 1024
+
+
+class EventWriter:
+    """Numbers events and keeps them until the publisher takes them; made by `EventPublisher.writer`.
+
+    `write`, `ready` and `close` may be called from any thread and any event loop, so a graph may run apart
+    from the loop that publishes. Events that Redis cannot take are dropped before they get a number, so ids
+    have no gaps, and `dropped` counts them.
+    """
+
+    def __init__(
+        self,
+        run_id: UUID | str,
+        attempt: int,
+        *,
+        lease_valid: Callable[[], bool],
+        limits: StreamLimits,
+        enlist: Callable[[EventWriter], None],
+        away_secs: Callable[[], float],
+    ) -> None:
+        self.run_id = run_id
+        self.attempt = attempt
+        self.fenced = False
+        self.dropped = 0
+        self.flush_at = 0.0
+        self._lease_valid = lease_valid
+        self._limits = limits
+        self._enlist = enlist
+        self._away_secs = away_secs
+        self._lock = Lock()
+        self._next = 0
+        self._buffer: deque[batch.Numbered] = deque()
+        self._bytes = 0
+        self._sending: tuple[Entry, int] | None = None
+        self._enlisted = False
+        self._closed = False
+        self._waiters: list[Future[None]] = []
+        self._flushed: Future[None] | None = None
+
+    # The worker's side.
+
+    def write(self, event: str, data: bytes) -> None:
+        """Take one event; `data` is encoded JSON. The first of an attempt must be `metadata`.
+
+        Raises:
+            Fenced: the lease is over, a newer attempt has written, or the writer is closed: stop the run.
+        """
+        with self._lock:
+            if self.fenced or self._closed:
+                raise self._refusal()
+            if self._full(len(data)):
+                self._drop()
+                return
+            self._put(event, data)
+            wake, self._enlisted = not self._enlisted, True
+        if wake:
+            self._enlist(self)
+
+    async def ready(self) -> None:
+        """Wait while too much waits for Redis; not when Redis is away, for runs go on without it.
+
+        Raises:
+            Fenced: as for `write`.
+        """
+        if self._bytes > self._limits.backlog_bytes and not self._away_secs():
+            waiter: Future[None] = Future()
+            with self._lock:
+                self._waiters.append(waiter)
+            if not self._bytes or self._away_secs():  # both may have come true before the waiter was seen
+                self.release()
+            await asyncio.wrap_future(waiter)
+        if self.fenced:
+            raise self._refusal()
+
+    async def close(self, end: dict[str, Any] | None) -> None:
+        """Send what is left, then the end marker with `end` as its payload; None: the run goes on elsewhere.
+
+        Give `end` only after the outcome is committed: that proves that no newer attempt exists, so the lease
+        is not asked any more. Never raises. A Redis that is away is waited for `close_secs`, counted from when it
+        went: during a long outage runs end without waiting.
+        """
+        with self._lock:
+            if self._closed:
+                return
+            self._closed = True
+            if end is not None and not self.fenced:
+                self._lease_valid = _always
+                self._put(batch.END, json.encode(end))
+            if not self._bytes:
+                return
+            flushed: Future[None] = Future()
+            self._flushed = flushed
+            self._enlisted = True
+        self._enlist(self)
+        try:
+            async with asyncio.timeout(max(0.0, self._limits.close_secs - self._away_secs())):
+                await asyncio.wrap_future(flushed)
+        except TimeoutError:
+            log.info("run %s: Redis is away, its last live events are lost", self.run_id)
+        finally:
+            self._discard()
+
+    # The publisher's side: these run on its loop only.
+
+    def cut(self) -> Entry | None:
+        """The next batch to send; the same one again until its outcome is known; None when there is none."""
+        if not self.fenced and not self._lease_valid():
+            self._fence()
+        with self._lock:
+            if self._sending is None and self._buffer:
+                self._sending = self._cut()
+            self._enlisted = self._sending is not None
+            return self._sending[0] if self._sending else None
+
+    def settle(self, outcome: Outcome) -> None:
+        """Take note of what became of the batch that was cut last."""
+        if outcome is Outcome.FENCED:
+            self._fence()
+        elif outcome is Outcome.WRITTEN:
+            self._sent()
+
+    @property
+    def backlogged(self) -> bool:
+        """Whether a full batch waits, so that waiting for more events gains nothing."""
+        return len(self._buffer) >= BATCH_EVENTS or self._bytes >= BATCH_BYTES
+
+    def release(self) -> None:
+        """Let those go on who wait in `ready`."""
+        with self._lock:
+            waiters, self._waiters = self._waiters, []
+        _resolve(waiters)
+
+    def _put(self, event: str, data: bytes) -> None:
+        self._buffer.append((self._next, event, data))
+        self._next += 1
+        self._bytes += len(data) + batch.EVENT_OVERHEAD_BYTES
+
+    def _full(self, size: int) -> bool:
+        return bool(self._bytes) and self._bytes + size > self._limits.buffer_bytes
+
+    def _drop(self) -> None:
+        if not self.dropped:
+            log.warning("run %s: Redis does not take its live events; newer ones are dropped", self.run_id)
+        self.dropped += 1
+
+    def _cut(self) -> tuple[Entry, int]:
+        events: list[batch.Numbered] = []
+        size = 0
+        while self._buffer and len(events) < BATCH_EVENTS and size < BATCH_BYTES:
+            event = self._buffer.popleft()
+            events.append(event)
+            size += len(event[2]) + batch.EVENT_OVERHEAD_BYTES
+        return Entry.of(self.run_id, self.attempt, events, self._limits), size
+
+    def _sent(self) -> None:
+        with self._lock:
+            if self._sending is None:
+                return
+            self._bytes -= self._sending[1]
+            self._sending = None
+        if self._bytes <= self._limits.backlog_bytes:
+            self.release()
+        if not self._bytes:
+            self._release_close()
+
+    def _fence(self) -> None:
+        self.fenced = True
+        self._discard()
+
+    def _discard(self) -> None:
+        with self._lock:
+            self._buffer.clear()
+            self._bytes = 0
+            self._sending = None
+        self.release()
+        self._release_close()
+
+    def _release_close(self) -> None:
+        with self._lock:
+            flushed, self._flushed = self._flushed, None
+        if flushed is not None:
+            _resolve([flushed])
+
+    def _refusal(self) -> Fenced:
+        why = (
+            "its lease is over or a newer attempt has begun"
+            if self.fenced
+            else "this attempt's stream is closed"
+        )
+        return Fenced(
+            f"Attempt {self.attempt} of run {self.run_id} may write no more events: {why}. Stop the attempt; "
+            "its events so far stay readable."
+        )
+
+
+def _always() -> bool:
+    return True
+
+
+def _resolve(futures: list[Future[None]]) -> None:
+    for future in futures:
+        if future.set_running_or_notify_cancel():
+            future.set_result(None)
