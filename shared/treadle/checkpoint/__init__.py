@@ -1,0 +1,1 @@
+"""Checkpoints: the stock Postgres format, with writes fenced by the run's attempt."""

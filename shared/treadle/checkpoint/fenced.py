@@ -1,0 +1,198 @@
+"""A checkpointer whose every write is refused once its run belongs to a newer attempt, or has ended.
+
+The check and the write are one statement. The check locks the run's row FOR SHARE: a takeover updates that row, so it
+either commits before (the check sees the newer attempt and nothing is written) or waits until this write has
+committed (and the new attempt reads it). A bare EXISTS would let a takeover commit between the two.
+Heartbeats touch another table, and never wait for this lock.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import asynccontextmanager
+from typing import Any, LiteralString, cast
+from uuid import UUID
+
+from langchain_core.runnables import RunnableConfig
+from langgraph.checkpoint.base import (
+    WRITES_IDX_MAP,
+    ChannelVersions,
+    Checkpoint,
+    CheckpointMetadata,
+    get_serializable_checkpoint_metadata,
+)
+from langgraph.checkpoint.postgres.aio import AsyncPostgresSaver
+from langgraph.checkpoint.serde.types import _DeltaSnapshot  # pyright: ignore[reportPrivateUsage]
+from psycopg import AsyncCursor, OperationalError
+from psycopg.rows import DictRow
+from psycopg.types.json import Jsonb
+from psycopg_pool import PoolClosed, PoolTimeout
+
+from treadle.checkpoint.pool import ConnectionPool
+from treadle.errors import Fenced, Unavailable
+
+_FENCE = """
+fence as materialized (
+    select 1 from treadle.run
+     where run_id = %(run_id)s and attempt = %(attempt)s and status = 'running' for share
+)
+"""
+
+PUT_CHECKPOINT = f"""
+with {_FENCE},
+blobs as (
+    insert into checkpoint_blobs (thread_id, checkpoint_ns, channel, version, type, blob)
+    select %(thread_id)s, %(ns)s, b.channel, b.version, b.type, b.blob
+      from fence, unnest(%(channels)s::text[], %(versions)s::text[], %(types)s::text[], %(blobs)s::bytea[])
+           as b (channel, version, type, blob)
+    on conflict (thread_id, checkpoint_ns, channel, version) do nothing
+)
+insert into checkpoints (thread_id, checkpoint_ns, checkpoint_id, parent_checkpoint_id, checkpoint, metadata)
+select %(thread_id)s, %(ns)s, %(checkpoint_id)s, %(parent_id)s, %(checkpoint)s, %(metadata)s from fence
+on conflict (thread_id, checkpoint_ns, checkpoint_id)
+do update set checkpoint = excluded.checkpoint, metadata = excluded.metadata
+returning 1
+"""  # noqa: S608 - put together from constants
+
+_INSERT_WRITES = f"""
+with {_FENCE},
+written as (
+    insert into checkpoint_writes
+        (thread_id, checkpoint_ns, checkpoint_id, task_id, task_path, idx, channel, type, blob, treadle_run_id)
+    select %(thread_id)s, %(ns)s, %(checkpoint_id)s, %(task_id)s, %(task_path)s,
+           w.idx, w.channel, w.type, w.blob, %(run_id)s
+      from fence, unnest(%(idxs)s::int[], %(channels)s::text[], %(types)s::text[], %(blobs)s::bytea[])
+           as w (idx, channel, type, blob)
+    on conflict (thread_id, checkpoint_ns, checkpoint_id, task_id, idx) do
+"""  # noqa: S608 - put together from constants
+_AND_CHECK = ") select 1 from fence"
+PUT_WRITES = _INSERT_WRITES + "nothing" + _AND_CHECK
+REPLACE_WRITES = (
+    _INSERT_WRITES
+    + "update set channel = excluded.channel, type = excluded.type, blob = excluded.blob"
+    + _AND_CHECK
+)
+
+
+class FencedSaver(AsyncPostgresSaver):
+    """The stock saver with its writes fenced by one attempt of one run. Tables and format are the stock ones.
+
+    Args:
+        observe: is told the seconds that each write took.
+    """
+
+    def __init__(
+        self,
+        pool: ConnectionPool,
+        run_id: UUID,
+        attempt: int,
+        observe: Callable[[float], None] = lambda seconds: None,
+    ) -> None:
+        super().__init__(pool)
+        self._fence = {"run_id": run_id, "attempt": attempt}
+        self._observe = observe
+
+    async def aput(
+        self,
+        config: RunnableConfig,
+        checkpoint: Checkpoint,
+        metadata: CheckpointMetadata,
+        new_versions: ChannelVersions,
+    ) -> RunnableConfig:
+        """Save a checkpoint.
+
+        Raises:
+            Fenced: the run belongs to a newer attempt, or has ended; nothing was written.
+        """
+        configurable = cast("dict[str, Any]", config).get("configurable", {})
+        thread_id, ns = str(configurable["thread_id"]), str(configurable.get("checkpoint_ns", ""))
+        inline, apart = _split(checkpoint["channel_values"])
+        versions = {name: version for name, version in new_versions.items() if name in apart}
+        blobs = self._dump_blobs(thread_id, ns, apart, versions) if versions else []
+        await self._write(
+            PUT_CHECKPOINT,
+            thread_id=thread_id,
+            ns=ns,
+            checkpoint_id=checkpoint["id"],
+            parent_id=configurable.get("checkpoint_id"),
+            checkpoint=Jsonb({**checkpoint, "channel_values": inline}),
+            metadata=Jsonb(get_serializable_checkpoint_metadata(config, metadata)),
+            channels=[row[2] for row in blobs],
+            versions=[row[3] for row in blobs],
+            types=[row[4] for row in blobs],
+            blobs=[row[5] for row in blobs],
+        )
+        return {
+            "configurable": {"thread_id": thread_id, "checkpoint_ns": ns, "checkpoint_id": checkpoint["id"]}
+        }
+
+    async def aput_writes(
+        self,
+        config: RunnableConfig,
+        writes: Sequence[tuple[str, Any]],
+        task_id: str,
+        task_path: str = "",
+    ) -> None:
+        """Save the pending writes of a task.
+
+        Raises:
+            Fenced: the run belongs to a newer attempt, or has ended; nothing was written.
+        """
+        configurable = cast("dict[str, Any]", config).get("configurable", {})
+        thread_id, ns = str(configurable["thread_id"]), str(configurable.get("checkpoint_ns", ""))
+        rows = self._dump_writes(thread_id, ns, configurable["checkpoint_id"], task_id, task_path, writes)
+        special = all(channel in WRITES_IDX_MAP for channel, _ in writes)
+        await self._write(
+            REPLACE_WRITES if special else PUT_WRITES,
+            thread_id=thread_id,
+            ns=ns,
+            checkpoint_id=configurable["checkpoint_id"],
+            task_id=task_id,
+            task_path=task_path,
+            idxs=[row[5] for row in rows],
+            channels=[row[6] for row in rows],
+            types=[row[7] for row in rows],
+            blobs=[row[8] for row in rows],
+        )
+
+    @asynccontextmanager
+    async def _cursor(self, *, pipeline: bool = False) -> AsyncGenerator[AsyncCursor[DictRow]]:
+        """Every statement goes through here: a lost database is told apart from an error of the user's graph."""
+        try:
+            async with super()._cursor(pipeline=pipeline) as cursor:
+                yield cursor
+        except (OperationalError, PoolTimeout, PoolClosed) as error:
+            raise Unavailable(
+                f"Postgres went away while run {self._fence['run_id']} was on: {error}"
+            ) from error
+
+    async def _write(self, statement: LiteralString, **values: Any) -> None:
+        started = time.perf_counter()
+        async with self._cursor() as cursor:
+            await cursor.execute(statement, {**values, **self._fence})
+            passed = await cursor.fetchone() is not None
+        self._observe(time.perf_counter() - started)
+        if not passed:
+            raise Fenced(
+                f"a checkpoint of run {self._fence['run_id']} was refused: attempt {self._fence['attempt']} is not "
+                "its newest any more, or the run has ended."
+            )
+
+
+def _split(values: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Channel values as the stock saver lays them out: (in the checkpoint's own JSON, in the blobs table).
+
+    Text with a NUL goes to the blobs too, since jsonb cannot hold it; readers look in both places.
+    """
+    inline: dict[str, Any] = {}
+    apart: dict[str, Any] = {}
+    for name, value in values.items():
+        if isinstance(value, _DeltaSnapshot):
+            inline[name] = True
+            apart[name] = value
+        elif value is None or (isinstance(value, str | int | float | bool) and "\0" not in str(value)):
+            inline[name] = value
+        else:
+            apart[name] = value
+    return inline, apart

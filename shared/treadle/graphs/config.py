@@ -1,0 +1,128 @@
+"""langgraph.json: what it says, validated."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from treadle.errors import ConfigError
+from treadle.graphs.envfile import read_env_file
+
+# A graph id is a path segment of URLs and part of subjects.
+GRAPH_ID = re.compile(r"^[^/\s?#]{1,128}$")
+
+
+class GraphEntry(msgspec.Struct, frozen=True):
+    """Where a graph comes from: `./file.py:attribute` or `package.module:attribute`."""
+
+    path: str
+    description: str | None = None
+
+
+class ConfigFile(msgspec.Struct, frozen=True):
+    """The keys of langgraph.json that Treadle reads; others are left to the tools that know them.
+
+    The values of `graphs` and `env` are validated one by one, so that an error names the one that it means.
+    """
+
+    graphs: dict[str, Any]
+    dependencies: list[str] = []
+    env: str | dict[str, Any] = {}
+
+
+class Config(msgspec.Struct, frozen=True):
+    """A langgraph.json with its paths made absolute and its environment read."""
+
+    path: Path
+    graphs: Mapping[str, GraphEntry]
+    import_paths: tuple[Path, ...]
+    env: Mapping[str, str]
+
+    @property
+    def folder(self) -> Path:
+        return self.path.parent
+
+
+def read_config(path: Path) -> Config:
+    """Read and validate a langgraph.json.
+
+    Raises:
+        ConfigError: names the file, the key, the problem and the way out.
+    """
+    path = path.expanduser().resolve()
+    file = _parse(path)
+    if not file.graphs:
+        raise ConfigError(f'{path}: `graphs` is empty. Name at least one: {{"agent": "./agent.py:graph"}}.')
+    return Config(
+        path=path,
+        graphs={graph_id: _entry(path, graph_id, entry) for graph_id, entry in file.graphs.items()},
+        import_paths=(path.parent, *_import_paths(path, file.dependencies)),
+        env=_environment(path, file.env),
+    )
+
+
+def _parse(path: Path) -> ConfigFile:
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=ConfigFile)
+    except FileNotFoundError:
+        raise ConfigError(f"{path} does not exist. Name your langgraph.json with --config.") from None
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be read: {error.strerror}.") from error
+    except msgspec.ValidationError as error:
+        raise _refused(path, "", error) from error
+    except msgspec.DecodeError as error:
+        raise ConfigError(f"{path} is not valid JSON: {error}.") from error
+
+
+def _refused(path: Path, key: str, error: msgspec.ValidationError) -> ConfigError:
+    """The error for a value of the wrong shape at `key`, or at a place inside of it."""
+    problem, _, inside = str(error).partition(" - at `$")
+    where = (key + inside.rstrip("`")).lstrip(".")
+    named = f"`{where}`" if where else "the file"
+    return ConfigError(f"{path}: {named}: {problem}. docs/langgraph-json.md shows what it takes.")
+
+
+def _entry(path: Path, graph_id: str, value: Any) -> GraphEntry:
+    if not GRAPH_ID.match(graph_id):
+        raise ConfigError(
+            f"{path}: `graphs` has the id {graph_id!r}: an id is 1 to 128 characters without '/', '?', '#' or spaces."
+        )
+    try:
+        entry = GraphEntry(value) if isinstance(value, str) else msgspec.convert(value, GraphEntry)
+    except msgspec.ValidationError as error:
+        raise _refused(path, f"graphs.{graph_id}", error) from error
+    module, colon, attribute = entry.path.rpartition(":")
+    if not (colon and module and attribute.isidentifier()):
+        raise ConfigError(
+            f"{path}: `graphs.{graph_id}` is {entry.path!r}: write './file.py:attribute' or 'package.module:attribute'."
+        )
+    return entry
+
+
+def _import_paths(path: Path, dependencies: list[str]) -> list[Path]:
+    """The folders among the dependencies; package names are for installers."""
+    folders = [(path.parent / item).resolve() for item in dependencies if item.startswith(".")]
+    if missing := [str(folder) for folder in folders if not folder.is_dir()]:
+        raise ConfigError(
+            f"{path}: `dependencies` names folders that do not exist: {', '.join(missing)}. "
+            "Make them or take them out; paths count from the folder of this file."
+        )
+    return folders
+
+
+def _environment(path: Path, env: str | Mapping[str, Any]) -> dict[str, str]:
+    if isinstance(env, str):
+        return read_env_file(path.parent / env, f"{path}: `env`")
+    return {name: _variable(path, name, value) for name, value in env.items()}
+
+
+def _variable(path: Path, name: str, value: Any) -> str:
+    try:
+        plain = msgspec.convert(value, str | int | float | bool)
+    except msgspec.ValidationError as error:
+        raise _refused(path, f"env.{name}", error) from error
+    return plain if isinstance(plain, str) else msgspec.json.encode(plain).decode()
