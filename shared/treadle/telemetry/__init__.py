@@ -1,0 +1,1 @@
+"""What Treadle tells about itself: traces (OpenTelemetry), metrics (Prometheus) and structured logs."""
