@@ -1,0 +1,64 @@
+"""A run in this worker's hands, and the reasons to stop it early."""
+
+from __future__ import annotations
+
+import asyncio
+from enum import StrEnum
+
+from langgraph.runtime import RunControl
+
+from treadle.model import Run
+
+
+class Stop(StrEnum):
+    """Why a run is stopped before its graph ends. The first reason stands, but for LOST, which beats all."""
+
+    CANCEL = "cancel"
+    TIMEOUT = "timeout"
+    DRAIN = "drain"
+    # The lease is gone: somebody else owns the run, and nothing may be written for it any more.
+    LOST = "lost"
+
+
+class ActiveRun:
+    """One attempt of one run. All methods are for the worker's own loop."""
+
+    def __init__(self, run: Run) -> None:
+        self.run = run
+        self.control = RunControl()
+        self.stopped: Stop | None = None
+        self._stopping = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+
+    @property
+    def executing(self) -> bool:
+        """Whether the graph is on, rather than not yet started or ended."""
+        return self._task is not None
+
+    async def drive(self, task: asyncio.Task[None], grace_secs: float) -> bool:
+        """Wait for the task that executes the graph, stopping it when asked to.
+
+        Returns:
+            False when it was stopped and has not ended `grace_secs` later: user code that swallows cancellation.
+        """
+        self._task = task
+        stopping = asyncio.create_task(self._stopping.wait(), name="stopping")
+        try:
+            await asyncio.wait({task, stopping}, return_when=asyncio.FIRST_COMPLETED)
+            if not task.done():
+                task.cancel()
+                await asyncio.wait({task}, timeout=grace_secs)
+            return task.done()
+        finally:
+            self._task = None
+            stopping.cancel()
+
+    def stop(self, reason: Stop) -> None:
+        """Stop the graph at its next await."""
+        if self.stopped is None or reason is Stop.LOST:
+            self.stopped = reason
+        self._stopping.set()
+
+    def drain(self) -> None:
+        """Stop the graph before its next step; what the present step does is kept."""
+        self.control.request_drain()

@@ -1,0 +1,139 @@
+"""The worker, put together: connections, the lease keeper, the slots, and the drain."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import socket
+from contextlib import AsyncExitStack
+
+from langgraph.store.postgres.aio import AsyncPostgresStore
+
+from treadle.checkpoint.pool import checkpoint_pool
+from treadle.db.pool import connect_pool
+from treadle.db.runs import Lease, Runs
+from treadle.graphs.registry import Registry
+from treadle.messaging.connection import Nats
+from treadle.messaging.wakeups import NATS_ERRORS, WakeupInbox, ensure_consumer, ensure_stream
+from treadle.patience import patiently
+from treadle.settings import Settings
+from treadle.streaming import CancelBus, EventPublisher, StreamLimits, connect
+from treadle.telemetry.metrics import Metrics
+from treadle.telemetry.server import serve_metrics
+from treadle.telemetry.tracing import Tracing
+from treadle_worker import cancels
+from treadle_worker.drain import Drain
+from treadle_worker.execution import Executor, Parts
+from treadle_worker.leases import LeaseKeeper
+from treadle_worker.slot import Slot
+
+log = logging.getLogger(__name__)
+
+ENSURE_RETRY_SECS = 1.0
+
+
+def worker_name() -> str:
+    """Tells workers apart in leases and logs."""
+    return f"{socket.gethostname()}-{os.getpid()}"
+
+
+class Worker:
+    """One worker process: N_JOBS_PER_WORKER slots on one route."""
+
+    def __init__(self, settings: Settings, registry: Registry, tracing: Tracing) -> None:
+        self._settings = settings
+        self._registry = registry
+        self._tracing = tracing
+        self._name = worker_name()
+        self._metrics = Metrics()
+        self._drain = Drain(settings.bg_job_shutdown_grace_period_secs)
+        self._nats = Nats(settings.nats_url, name=self._name, on_connect=self._ensure_queue)
+
+    async def run(self) -> None:
+        """Work until SIGTERM or SIGINT, then drain."""
+        self._drain.listen()
+        async with AsyncExitStack() as stack:
+            executor, slots, bus = await self._build(stack)
+            async with asyncio.TaskGroup() as tasks:
+                listener = tasks.create_task(cancels.listen(bus, executor), name="cancels")
+                serving = [tasks.create_task(slot.serve(), name=f"slot-{n}") for n, slot in enumerate(slots)]
+                log.info(
+                    "%s ready: %s slots on route %s", self._name, len(slots), self._settings.treadle_route
+                )
+                await self._drain.started.wait()
+                await self._drain.finish(executor, serving)
+                listener.cancel()
+        log.info("%s stopped", self._name)
+
+    async def _build(self, stack: AsyncExitStack) -> tuple[Executor, list[Slot], CancelBus]:
+        settings = self._settings
+        if (server := serve_metrics(self._metrics, settings.metrics_port)) is not None:
+            stack.callback(server.close)
+        pool = await patiently(
+            "Postgres",
+            lambda: connect_pool(settings.database_uri, size=settings.treadle_db_pool_size, service="worker"),
+        )
+        stack.push_async_callback(pool.close)
+        checkpoints = await stack.enter_async_context(
+            checkpoint_pool(settings.database_uri, size=settings.treadle_db_pool_size, service="worker")
+        )
+        redis = connect(settings.redis_uri)
+        stack.push_async_callback(redis.aclose)
+        limits = StreamLimits.of(settings)
+        publisher = await stack.enter_async_context(EventPublisher(redis, limits))
+        await self._nats.connect()
+        stack.push_async_callback(self._nats.close)
+        leases = LeaseKeeper(
+            settings.database_uri, settings.nats_url, self._name, settings.treadle_lease_secs, self._metrics
+        )
+        await leases.start()
+        stack.push_async_callback(leases.close)
+        runs = Runs(pool)
+        executor = Executor(
+            Parts(
+                registry=self._registry,
+                checkpoints=checkpoints,
+                store=AsyncPostgresStore(checkpoints),
+                runs=runs,
+                redis=redis,
+                publisher=publisher,
+                limits=limits,
+                leases=leases,
+                metrics=self._metrics,
+                tracing=self._tracing,
+                timeout_secs=settings.bg_job_timeout_secs,
+            )
+        )
+        lease = Lease(self._name, settings.treadle_lease_secs, settings.bg_job_max_retries)
+        stream = self._nats.client.jetstream()
+        slots = [
+            Slot(
+                WakeupInbox(stream, settings.treadle_route),
+                runs,
+                leases,
+                executor,
+                lease,
+                self._metrics,
+                self._drain.started,
+            )
+            for _ in range(settings.n_jobs_per_worker)
+        ]
+        return executor, slots, CancelBus(redis)
+
+    async def _ensure_queue(self) -> None:
+        """Make the stream and this route's consumer; after NATS lost its data as well as at the first start."""
+        stream = self._nats.client.jetstream()
+        while self._nats.connected:
+            try:
+                await ensure_stream(stream, self._settings.treadle_nats_replicas)
+                await ensure_consumer(
+                    stream,
+                    self._settings.treadle_route,
+                    lease_secs=self._settings.treadle_lease_secs,
+                    max_pending=self._settings.treadle_max_ack_pending,
+                )
+                return
+            except NATS_ERRORS as error:
+                log.warning("the queue is not ready: %r", error)
+                await asyncio.sleep(ENSURE_RETRY_SECS)

@@ -1,0 +1,161 @@
+"""One attempt of a run: streams the graph, publishes its events, and reads how it ended."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
+from typing import Any, cast
+
+from langchain_core.runnables import RunnableConfig
+from langgraph.types import StreamMode
+
+from treadle import json
+from treadle.checkpoint.state import interrupts_of
+from treadle.db.runs import Outcome
+from treadle.graphs.loader import Graph
+from treadle.model import Run
+from treadle.streaming import EventWriter
+from treadle_worker.active import ActiveRun
+from treadle_worker.inputs import GRAPH_MODES, durability, graph_input, stream_modes
+from treadle_worker.wire import WireFormat
+
+INTERRUPT = "__interrupt__"
+Chunk = tuple[Sequence[str], str, Any]
+
+
+class Attempt:
+    """Executes a graph for an active run.
+
+    Args:
+        on_first_event: is told the seconds from the start to the first event.
+    """
+
+    def __init__(
+        self,
+        active: ActiveRun,
+        graph: Graph,
+        config: RunnableConfig,
+        writer: EventWriter,
+        *,
+        resumed: bool,
+        on_first_event: Callable[[float], None],
+    ) -> None:
+        self._active = active
+        self._run: Run = active.run
+        self._graph = graph
+        self._config = config
+        self._writer = writer
+        self._resumed = resumed
+        self._on_first_event = on_first_event
+        self._modes = stream_modes(self._run)
+        self._values: Any = None
+
+    async def stream(self) -> None:
+        """Run the graph to its end, an interrupt, or an error, and publish what it streams.
+
+        Raises:
+            Fenced: a newer attempt has the run.
+            GraphDrained: the run was asked to stop between two steps.
+        """
+        wire = WireFormat(self._modes)
+        wanted = {GRAPH_MODES[mode] for mode in self._modes if mode in GRAPH_MODES}
+        started = time.perf_counter()
+        first = True
+        async for namespace, mode, payload in self._chunks():
+            if mode == "values" and not namespace:
+                self._values = payload
+            if mode in wanted or mode == "events":
+                for event, data in wire.events(namespace, mode, payload):
+                    self._writer.write(event, data)
+                await self._writer.ready()
+                if first:
+                    first = False
+                    self._on_first_event(time.perf_counter() - started)
+
+    def _chunks(self) -> AsyncIterator[Chunk]:
+        return self._with_events() if "events" in self._modes else self._plain()
+
+    async def _plain(self) -> AsyncIterator[Chunk]:
+        subgraphs = bool(self._run.kwargs.get("subgraphs"))
+        async for chunk in self._graph.astream(**self._arguments(subgraphs)):
+            yield _chunk(chunk, subgraphs)
+
+    async def _with_events(self) -> AsyncIterator[Chunk]:
+        """The `events` mode: everything that happens inside, with the other modes' chunks among it."""
+        subgraphs = bool(self._run.kwargs.get("subgraphs"))
+        arguments = self._arguments(subgraphs)
+        async for event in self._graph.astream_events(version="v2", **arguments):
+            if event["event"] == "on_chain_stream" and event["run_id"] == str(self._run.run_id):
+                namespace, mode, payload = _chunk(event["data"].get("chunk"), subgraphs)
+                yield namespace, mode, payload
+            yield (), "events", event
+
+    def _arguments(self, subgraphs: bool) -> dict[str, Any]:
+        kwargs = self._run.kwargs
+        modes: set[StreamMode] = {GRAPH_MODES[mode] for mode in self._modes if mode in GRAPH_MODES}
+        return {
+            "input": graph_input(self._run, resumed=self._resumed),
+            "config": self._config,
+            "context": kwargs.get("context") or None,
+            "stream_mode": sorted(modes | {"values"}),
+            "interrupt_before": kwargs.get("interrupt_before"),
+            "interrupt_after": kwargs.get("interrupt_after"),
+            "durability": durability(self._run),
+            "control": self._active.control,
+            "subgraphs": subgraphs,
+        }
+
+    async def succeeded(self) -> Outcome:
+        """The outcome of a graph that came to an end or to an interrupt."""
+        if self._values is not None and self._values_tell_all():
+            data = json.encode(self._values)
+            return Outcome(status="success", resting="idle", output=data, values=data, interrupts=b"{}")
+        snapshot, values, interrupts = await self._state()
+        output = values if self._values is None else json.encode(self._values)
+        return Outcome(
+            status="success",
+            resting="interrupted" if snapshot.next else "idle",
+            output=output,
+            values=values,
+            interrupts=interrupts,
+        )
+
+    def _values_tell_all(self) -> bool:
+        """Whether the last `values` chunk is the thread's whole state, so that it need not be read again.
+
+        Not so when the graph may have stopped midway, or shows clients less than it keeps.
+        """
+        may_stop = (
+            (isinstance(self._values, dict) and INTERRUPT in self._values)
+            or self._run.kwargs.get("interrupt_before")
+            or self._run.kwargs.get("interrupt_after")
+            or self._graph.interrupt_before_nodes
+            or self._graph.interrupt_after_nodes
+        )
+        return not may_stop and self._graph.output_channels == self._graph.stream_channels_asis
+
+    async def stopped(self, status: str, error: dict[str, str]) -> Outcome:
+        """The outcome of a graph that did not come to its end: what its last checkpoint holds is kept."""
+        snapshot, values, interrupts = await self._state()
+        return Outcome(
+            status=cast(Any, status),
+            resting="error" if status in ("error", "timeout") else "interrupted" if snapshot.next else "idle",
+            output=None if status in ("error", "timeout") else values,
+            error=json.encode(error),
+            values=values,
+            interrupts=interrupts,
+        )
+
+    async def _state(self) -> tuple[Any, bytes, bytes]:
+        """The thread's newest state: the snapshot, its values, and the interrupts that wait, by task id."""
+        newest = {"thread_id": str(self._run.thread_id), "checkpoint_ns": ""}
+        snapshot = await self._graph.aget_state({"configurable": newest})
+        return snapshot, json.encode(snapshot.values or {}), json.encode(interrupts_of(snapshot))
+
+
+def _chunk(chunk: Any, subgraphs: bool) -> Chunk:
+    if subgraphs:
+        namespace, mode, payload = chunk
+        return namespace, mode, payload
+    mode, payload = chunk
+    return (), mode, payload

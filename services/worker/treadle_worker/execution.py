@@ -1,0 +1,272 @@
+"""Executes claimed runs: sets an attempt up, watches over it, and says how it came to its end."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+import redis.asyncio
+from langchain_core.runnables import RunnableConfig
+from langgraph.errors import GraphDrained
+from langgraph.store.base import BaseStore
+
+from treadle import json
+from treadle.checkpoint.fenced import FencedSaver
+from treadle.checkpoint.pool import ConnectionPool
+from treadle.db.runs import EndedRun, Outcome, Runs
+from treadle.errors import Fenced, Unavailable
+from treadle.graphs.registry import Registry
+from treadle.model import Run
+from treadle.streaming import EventPublisher, EventWriter, StreamLimits, publish_end
+from treadle.telemetry import conventions
+from treadle.telemetry.logs import bind
+from treadle.telemetry.metrics import Metrics
+from treadle.telemetry.nodes import NodeSpans
+from treadle.telemetry.tracing import Tracing
+from treadle_worker.active import ActiveRun, Stop
+from treadle_worker.attempt import Attempt
+from treadle_worker.inputs import run_config
+from treadle_worker.leases import LeaseKeeper
+
+log = logging.getLogger(__name__)
+
+# User code that swallows cancellation is left behind after this long; fencing keeps it harmless.
+STOP_GRACE_SECS = 10.0
+
+CANCELLED = {
+    "error": "UserInterrupt",
+    "message": "the run was cancelled with action 'interrupt'; its checkpoints are kept",
+}
+
+
+@dataclass(frozen=True)
+class Ended:
+    """The run is over, and this is its outcome."""
+
+    outcome: Outcome
+
+
+@dataclass(frozen=True)
+class HandedBack:
+    """The run is to go on elsewhere, with no attempt used up."""
+
+
+@dataclass(frozen=True)
+class Lost:
+    """Another attempt has the run, or nobody knows: nothing may be written for it any more."""
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What executing runs takes, built once for the worker."""
+
+    registry: Registry
+    checkpoints: ConnectionPool
+    store: BaseStore
+    runs: Runs
+    redis: redis.asyncio.Redis
+    publisher: EventPublisher
+    limits: StreamLimits
+    leases: LeaseKeeper
+    metrics: Metrics
+    tracing: Tracing
+    timeout_secs: float
+
+
+class Executor:
+    """Executes the runs of one worker."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+        self._active: set[ActiveRun] = set()
+        self._writers: dict[UUID, EventWriter] = {}
+        self._left_behind: set[asyncio.Task[None]] = set()
+
+    @property
+    def active(self) -> frozenset[ActiveRun]:
+        """The runs whose graphs are on now."""
+        return frozenset(self._active)
+
+    def find(self, run_id: UUID) -> ActiveRun | None:
+        return next((active for active in self._active if active.run.run_id == run_id), None)
+
+    async def execute(self, active: ActiveRun) -> Ended | HandedBack | Lost:
+        """Run one attempt to whatever end it comes."""
+        parts, run = self._parts, active.run
+        if run.attempt == 1 and run.started_at is not None:
+            parts.metrics.wait.observe((run.started_at - (run.not_before or run.created_at)).total_seconds())
+        started = time.perf_counter()
+        parent = parts.tracing.extract(run.kwargs.get("trace") or {})
+        spec = conventions.execute(
+            graph_id=run.graph_id,
+            assistant_id=run.assistant_id,
+            thread_id=run.thread_id,
+            run_id=run.run_id,
+            attempt=run.attempt,
+            route=run.route,
+        )
+        self._active.add(active)
+        try:
+            with (
+                bind(run_id=run.run_id, thread_id=run.thread_id, attempt=run.attempt),
+                parts.tracing.span(*spec, parent=parent) as span,
+            ):
+                return await self._attempt(active, parts.tracing.context(span))
+        finally:
+            self._active.discard(active)
+            parts.metrics.execution.observe(time.perf_counter() - started)
+
+    async def _attempt(self, active: ActiveRun, trace: Any) -> Ended | HandedBack | Lost:
+        run = active.run
+        writer = self._parts.publisher.writer(
+            run.run_id, run.attempt, lambda: self._parts.leases.valid(active)
+        )
+        self._writers[run.run_id] = writer
+        ended = await self._guarded(active, writer, trace)
+        if isinstance(ended, HandedBack | Lost):
+            await self._writers.pop(run.run_id).close(None)
+        return ended
+
+    async def _guarded(self, active: ActiveRun, writer: EventWriter, trace: Any) -> Ended | HandedBack | Lost:
+        """Everything that can happen to an attempt, and what it means for the run."""
+        try:
+            writer.write(
+                "metadata", json.encode({"run_id": active.run.run_id, "attempt": active.run.attempt})
+            )
+            return await self._in_graph(active, writer, trace)
+        except Fenced as error:
+            log.warning("%s", error)
+            return Lost()
+        except Unavailable as error:
+            log.warning("%s", error)
+            return HandedBack()
+        except Exception as error:
+            # A graph that cannot be made, or whose state cannot be read: no retry would mend it.
+            log.exception("run %s failed", active.run.run_id)
+            return self._failed_without_state(writer, error)
+
+    async def _in_graph(
+        self, active: ActiveRun, writer: EventWriter, trace: Any
+    ) -> Ended | HandedBack | Lost:
+        parts, run = self._parts, active.run
+        resumed = run.attempt > 1 and await parts.runs.has_progress(run)
+        config = run_config(run, resumed=resumed)
+        spans = self._trace_nodes(config, trace)
+        saver = FencedSaver(
+            parts.checkpoints, run.run_id, run.attempt, parts.metrics.checkpoint_write.observe
+        )
+        try:
+            async with parts.registry.open(
+                run.graph_id,
+                "threads.create_run",
+                checkpointer=saver,
+                store=parts.store,
+                config=config,
+                context=run.kwargs.get("context"),
+            ) as graph:
+                attempt = Attempt(
+                    active,
+                    graph,
+                    config,
+                    writer,
+                    resumed=resumed,
+                    on_first_event=parts.metrics.first_event.observe,
+                )
+                return await self._watched(active, attempt, writer)
+        finally:
+            if spans is not None:
+                spans.close()
+
+    def _trace_nodes(self, config: RunnableConfig, trace: Any) -> NodeSpans | None:
+        if not self._parts.tracing.enabled:
+            return None
+        spans = NodeSpans(self._parts.tracing, trace)
+        config["callbacks"] = [spans]
+        return spans
+
+    async def _watched(
+        self, active: ActiveRun, attempt: Attempt, writer: EventWriter
+    ) -> Ended | HandedBack | Lost:
+        """Let the graph run until it ends, is stopped, or has had its time."""
+        task = asyncio.create_task(attempt.stream(), name=f"run-{active.run.run_id}")
+        timer = asyncio.get_running_loop().call_later(self._parts.timeout_secs, active.stop, Stop.TIMEOUT)
+        try:
+            if not await active.drive(task, STOP_GRACE_SECS):
+                self._leave_behind(task)
+        finally:
+            timer.cancel()
+            task.cancel()
+        if active.stopped is not None:
+            return await self._stopped(active, attempt, writer, active.stopped)
+        try:
+            task.result()
+        except GraphDrained:
+            return HandedBack()
+        except (Fenced, Unavailable):
+            raise
+        except Exception as error:
+            log.info("graph raised: %r", error, exc_info=error)
+            failure = _error(error)
+            writer.write("error", json.encode(failure))
+            return Ended(await attempt.stopped("error", failure))
+        return Ended(await attempt.succeeded())
+
+    async def _stopped(
+        self, active: ActiveRun, attempt: Attempt, writer: EventWriter, reason: Stop
+    ) -> Ended | HandedBack | Lost:
+        match reason:
+            case Stop.LOST:
+                return Lost()
+            case Stop.DRAIN:
+                return HandedBack()
+            case Stop.CANCEL:
+                return Ended(await attempt.stopped("interrupted", CANCELLED))
+            case Stop.TIMEOUT:
+                failure = {
+                    "error": "RunTimeout",
+                    "message": f"attempt {active.run.attempt} took longer than {self._parts.timeout_secs:g} seconds "
+                    "(BG_JOB_TIMEOUT_SECS); the last checkpoint is kept",
+                }
+                writer.write("error", json.encode(failure))
+                return Ended(await attempt.stopped("timeout", failure))
+
+    def _failed_without_state(self, writer: EventWriter, error: Exception) -> Ended | Lost:
+        failure = _error(error)
+        try:
+            writer.write("error", json.encode(failure))
+        except Fenced:
+            return Lost()
+        return Ended(Outcome(status="error", resting="error", error=json.encode(failure)))
+
+    def _leave_behind(self, task: asyncio.Task[None]) -> None:
+        log.error(
+            "%s does not stop when it is cancelled; it is left behind, and can write nothing", task.get_name()
+        )
+        self._left_behind.add(task)
+        task.add_done_callback(self._left_behind.discard)
+
+    async def announce_end(self, ended: EndedRun) -> None:
+        """Tell who watches that the run is over; its outcome is committed."""
+        end = {"status": ended.status}
+        writer = self._writers.pop(ended.run_id, None)
+        if writer is not None:
+            await writer.close(end)
+            return
+        try:
+            await publish_end(
+                self._parts.redis, ended.run_id, ended.attempt + 1, end, limits=self._parts.limits
+            )
+        except Unavailable as error:
+            log.debug("end of run %s not published: %s", ended.run_id, error)
+
+    def forget(self, run: Run) -> None:
+        """The outcome could not be written: nothing more is published for this attempt."""
+        self._writers.pop(run.run_id, None)
+
+
+def _error(error: BaseException) -> dict[str, str]:
+    return {"error": type(error).__name__, "message": str(error)}

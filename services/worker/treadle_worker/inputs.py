@@ -1,0 +1,106 @@
+"""What a run's stored kwargs become for langgraph: input, config, context, stream modes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from importlib.metadata import version
+from typing import Any, Literal, cast
+
+from langchain_core.runnables import RunnableConfig
+from langgraph.types import Command, Durability, Send, StreamMode
+
+from treadle.model import Run
+
+LANGGRAPH_VERSION = version("langgraph")
+# langgraph's own switch for "an answer to an interrupt that does not wait is an error".
+STRICT_RESUME = "__pregel_strict_resume"
+
+GRAPH_MODES: Mapping[str, StreamMode] = {
+    "values": "values",
+    "updates": "updates",
+    "custom": "custom",
+    "debug": "debug",
+    "tasks": "tasks",
+    "checkpoints": "checkpoints",
+    "messages": "messages",
+    "messages-tuple": "messages",
+}
+
+
+def graph_input(run: Run, *, resumed: bool) -> Any:
+    """The input, the command, or None: go on from the last checkpoint.
+
+    Args:
+        resumed: an earlier attempt left progress, which has taken in the input already.
+    """
+    if resumed:
+        return None
+    if command := run.kwargs.get("command"):
+        return to_command(command)
+    return run.kwargs.get("input")
+
+
+def to_command(command: Mapping[str, Any]) -> Command[Any]:
+    """A command as it comes over the wire; `update` may be a mapping or a list of pairs."""
+    update = command.get("update")
+    if isinstance(update, list):
+        update = [tuple(pair) for pair in cast("list[Sequence[Any]]", update)]
+    return Command(update=update, resume=command.get("resume"), goto=_goto(command.get("goto")))
+
+
+def _goto(goto: Any) -> Any:
+    if goto is None:
+        return ()
+    if isinstance(goto, list):
+        return [_goto(item) for item in cast("list[Any]", goto)]
+    if isinstance(goto, Mapping):
+        send = cast("Mapping[str, Any]", goto)
+        return Send(send["node"], send.get("input", send.get("arg")))
+    return goto
+
+
+def run_config(run: Run, *, resumed: bool) -> RunnableConfig:
+    """The config of one attempt: the stored one, the ids, and the checkpoint to start from.
+
+    A resumed attempt starts from the newest checkpoint, which its predecessor wrote, whatever the request named.
+    """
+    stored = cast("dict[str, Any]", run.kwargs.get("config") or {})
+    configurable: dict[str, Any] = {**(stored.get("configurable") or {}), **_ids(run)}
+    for name in ("checkpoint_id", "checkpoint_map"):
+        configurable.pop(name, None)
+    checkpoint = cast("dict[str, Any]", run.kwargs.get("checkpoint") or {})
+    if not resumed:
+        configurable.update(
+            {name: value for name, value in checkpoint.items() if name != "thread_id" and value}
+        )
+    configurable.setdefault("checkpoint_ns", "")
+    if run.kwargs.get("strict_resume"):
+        configurable[STRICT_RESUME] = True
+    metadata: dict[str, Any] = {
+        **(stored.get("metadata") or {}),
+        **_ids(run),
+        "run_attempt": run.attempt,
+        "langgraph_version": LANGGRAPH_VERSION,
+    }
+    return cast(
+        RunnableConfig, {**stored, "configurable": configurable, "metadata": metadata, "run_id": run.run_id}
+    )
+
+
+def _ids(run: Run) -> dict[str, str]:
+    return {
+        "run_id": str(run.run_id),
+        "thread_id": str(run.thread_id),
+        "assistant_id": str(run.assistant_id),
+        "graph_id": run.graph_id,
+    }
+
+
+def stream_modes(run: Run) -> list[str]:
+    """The modes that the request asked for, as they are called on the wire."""
+    modes = run.kwargs.get("stream_mode") or ["values"]
+    return [modes] if isinstance(modes, str) else list(modes)
+
+
+def durability(run: Run) -> Durability:
+    return cast("Literal['sync', 'async', 'exit']", run.kwargs.get("durability") or "async")

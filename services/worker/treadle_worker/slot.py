@@ -1,0 +1,171 @@
+"""A slot: takes one wake-up, works on its thread until the thread has nothing left to do, takes the next.
+
+Invariant: each thread in work is covered by exactly one unacknowledged message, the one with which a slot came to
+it, whichever of the thread's runs is on. If this process dies, that message comes again, and somebody looks.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Iterable
+
+from treadle.db.pool import postgres_errors
+from treadle.db.runs import Claim, EndedRun, Lease, Outcome, Runs
+from treadle.errors import Unavailable
+from treadle.messaging.wakeups import NATS_ERRORS, Delivery, WakeupInbox
+from treadle.model import Run
+from treadle.telemetry.metrics import Metrics
+from treadle_worker.active import ActiveRun
+from treadle_worker.execution import Ended, Executor, HandedBack, Lost
+from treadle_worker.leases import LeaseKeeper
+
+log = logging.getLogger(__name__)
+
+PULL_SECS = 5.0
+AWAY_SECS = 0.5
+# A wake-up that could not be looked at, since Postgres was away, comes again after this long.
+LOOK_AGAIN_SECS = 1.0
+# Postgres may be away when a run ends: the outcome is kept and offered again while the lease lasts.
+FINISH_RETRY_SECS = 0.2
+
+
+class Slot:
+    """One of a worker's N_JOBS_PER_WORKER places for a run."""
+
+    def __init__(
+        self,
+        inbox: WakeupInbox,
+        runs: Runs,
+        leases: LeaseKeeper,
+        executor: Executor,
+        lease: Lease,
+        metrics: Metrics,
+        draining: asyncio.Event,
+    ) -> None:
+        self._inbox = inbox
+        self._runs = runs
+        self._leases = leases
+        self._executor = executor
+        self._lease = lease
+        self._metrics = metrics
+        self._draining = draining
+
+    async def serve(self) -> None:
+        """Work until the worker drains."""
+        try:
+            while not self._draining.is_set():
+                delivery = await self._next()
+                if delivery is not None:
+                    await self._look_at(delivery)
+        finally:
+            await self._inbox.close()
+
+    async def _next(self) -> Delivery | None:
+        """Wait for a wake-up, or for the drain, whichever comes first."""
+        pull = asyncio.ensure_future(self._inbox.pull(PULL_SECS))
+        drain = asyncio.ensure_future(self._draining.wait())
+        await asyncio.wait({pull, drain}, return_when=asyncio.FIRST_COMPLETED)
+        drain.cancel()
+        if not pull.done():
+            pull.cancel()
+        try:
+            return await pull
+        except asyncio.CancelledError:
+            if not self._draining.is_set():
+                raise
+            return None
+        except NATS_ERRORS as error:
+            log.debug("no wake-up could be pulled: %r", error)
+            await asyncio.sleep(AWAY_SECS)
+            return None
+
+    async def _look_at(self, delivery: Delivery) -> None:
+        claimed_at = time.monotonic()
+        try:
+            with postgres_errors("claiming a run"):
+                claim = await self._runs.claim(delivery.thread_id, self._lease)
+        except Unavailable as error:
+            log.warning("%s", error)
+            await delivery.nak(LOOK_AGAIN_SECS)
+            return
+        self._metrics.claim_sql.observe(time.monotonic() - claimed_at)
+        await self._announce(claim.ended)
+        if claim.run is not None:
+            await self._work(delivery, claim.run, claimed_at)
+        elif claim.outcome == "leased" and delivery.redelivered:
+            # Early, not stale: its first receiver may be dead, and the lease is all that is left of it.
+            self._metrics.claims["leased"].inc()
+            await delivery.nak(claim.retry_in or 0)
+        else:
+            self._metrics.claims["stale"].inc()
+            await delivery.ack()
+
+    async def _work(self, delivery: Delivery, run: Run, claimed_at: float) -> None:
+        """Run after run of one thread, until it has none left, or this worker has to let go of it."""
+        following: Run | None = run
+        while following is not None:
+            self._metrics.claims["claimed"].inc()
+            active = ActiveRun(following)
+            self._leases.hold(active, delivery.ack_subject, claimed_at)
+            try:
+                ended = await self._executor.execute(active)
+                claimed_at = time.monotonic()
+                claim = await self._settle(active, ended)
+            finally:
+                self._leases.release(active)
+            if claim is None or claim.outcome == "fenced":
+                # Another worker has the thread, or will when the lease is over, and a message of its own for it.
+                self._executor.forget(following)
+                return
+            await self._announce(claim.ended)
+            if isinstance(ended, HandedBack):
+                await delivery.nak(0 if self._draining.is_set() else LOOK_AGAIN_SECS)
+                return
+            following = claim.run
+        if self._draining.is_set():
+            await delivery.nak(0)  # what was not claimed any more is for another worker, at once
+        else:
+            await delivery.ack()
+
+    async def _settle(self, active: ActiveRun, ended: Ended | HandedBack | Lost) -> Claim | None:
+        """Write what became of the run; None when nothing could, or may, be written."""
+        match ended:
+            case Ended(outcome):
+                return await self._finish(active, outcome)
+            case HandedBack():
+                return await self._hand_back(active)
+            case Lost():
+                return None
+
+    async def _finish(self, active: ActiveRun, outcome: Outcome) -> Claim | None:
+        """Write the outcome; None when Postgres stayed away until the lease was over."""
+        while True:
+            started = time.monotonic()
+            try:
+                with postgres_errors("writing the outcome of a run"):
+                    claim = await self._runs.finish(
+                        active.run, outcome, self._lease, claim_next=not self._draining.is_set()
+                    )
+            except Unavailable as error:
+                if not self._leases.valid(active):
+                    log.warning("the outcome of run %s is given up: %s", active.run.run_id, error)
+                    return None
+                await asyncio.sleep(FINISH_RETRY_SECS)
+                continue
+            self._metrics.finish_sql.observe(time.monotonic() - started)
+            return claim
+
+    async def _hand_back(self, active: ActiveRun) -> Claim | None:
+        try:
+            with postgres_errors("handing a run back"):
+                return await self._runs.hand_back(active.run)
+        except Unavailable as error:
+            log.warning("run %s goes back only when its lease ends: %s", active.run.run_id, error)
+            return None
+
+    async def _announce(self, ended: Iterable[EndedRun]) -> None:
+        for run in ended:
+            self._metrics.runs_ended[run.status].inc()
+            await self._executor.announce_end(run)
