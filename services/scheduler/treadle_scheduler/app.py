@@ -1,0 +1,75 @@
+"""The scheduler, put together."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import socket
+from collections.abc import Sequence
+from contextlib import AsyncExitStack
+
+from treadle.db.leader import Leadership
+from treadle.db.pool import connect_pool
+from treadle.db.runs import Runs
+from treadle.db.threads import Threads
+from treadle.errors import Unavailable
+from treadle.messaging.connection import Nats
+from treadle.messaging.wakeups import WakeupPublisher
+from treadle.patience import patiently
+from treadle.settings import Settings
+from treadle.telemetry.metrics import Metrics
+from treadle.telemetry.server import serve_metrics
+from treadle_scheduler.delays import Delays
+from treadle_scheduler.duty import Duty
+from treadle_scheduler.expiry import Expiry
+from treadle_scheduler.leader import Leader
+from treadle_scheduler.sweeper import Sweeper
+
+log = logging.getLogger(__name__)
+
+POOL_SIZE = 4
+
+
+async def run(settings: Settings) -> None:
+    """Schedule until SIGTERM or SIGINT."""
+    stopping = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stopping.set)
+    async with AsyncExitStack() as stack:
+        working = asyncio.create_task(_work(settings, stack), name="scheduler")
+        stop = asyncio.create_task(stopping.wait(), name="stopping")
+        await asyncio.wait({working, stop}, return_when=asyncio.FIRST_COMPLETED)
+        stop.cancel()
+        working.cancel()
+        try:
+            await working
+        except asyncio.CancelledError:
+            log.info("scheduler stopped")
+        except Unavailable as error:
+            log.warning("%s", error)
+
+
+async def _work(settings: Settings, stack: AsyncExitStack) -> None:
+    metrics = Metrics()
+    if (server := serve_metrics(metrics, settings.metrics_port)) is not None:
+        stack.callback(server.close)
+    pool = await patiently(
+        "Postgres", lambda: connect_pool(settings.database_uri, size=POOL_SIZE, service="scheduler")
+    )
+    stack.push_async_callback(pool.close)
+    holder = f"{socket.gethostname()}-{os.getpid()}"
+    nats = Nats(settings.nats_url, name=f"scheduler-{holder}")
+    await nats.connect()
+    stack.push_async_callback(nats.close)
+    publisher = WakeupPublisher(nats, settings.treadle_nats_replicas)
+    runs = Runs(pool)
+    duties: Sequence[Duty] = [
+        Sweeper(runs, publisher, metrics, settings.treadle_sweep_interval_secs, settings.treadle_sweep_batch),
+        Delays(runs, publisher, metrics, settings.treadle_delay_interval_secs),
+        Expiry(Threads(pool), settings.treadle_stateless_ttl_secs),
+    ]
+    lead = Leadership(pool, "scheduler", holder, settings.treadle_leader_lease_secs)
+    await Leader(lead, settings.treadle_leader_lease_secs, duties, metrics).run()

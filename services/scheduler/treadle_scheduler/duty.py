@@ -1,0 +1,40 @@
+"""A duty: something small that the leading scheduler does again and again."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import Protocol
+
+from treadle.db.pool import postgres_errors
+from treadle.errors import Unavailable
+from treadle.telemetry.metrics import Duty as DutyName
+from treadle.telemetry.metrics import Metrics
+
+log = logging.getLogger(__name__)
+
+
+class Duty(Protocol):
+    """Rounds are independent: whatever one leaves undone, the next one finds."""
+
+    @property
+    def name(self) -> DutyName: ...
+    @property
+    def interval_secs(self) -> float: ...
+
+    async def round(self) -> int:
+        """Do what there is to do; returns how many things were set right."""
+        ...
+
+
+async def perform(duty: Duty, metrics: Metrics) -> None:
+    """Do the rounds of a duty until cancelled. Postgres being away costs rounds, nothing else."""
+    while True:
+        try:
+            with postgres_errors(f"doing the duty {duty.name}"):
+                done = await duty.round()
+            metrics.sweeps[duty.name].inc()
+            metrics.repairs[duty.name].inc(done)
+        except Unavailable as error:
+            log.warning("%s", error)
+        await asyncio.sleep(duty.interval_secs)
