@@ -1,0 +1,1 @@
+"""The HTTP API: the Agent Server protocol, as `langgraph-sdk` clients speak it."""

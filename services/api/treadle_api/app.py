@@ -1,0 +1,44 @@
+"""The Litestar application: routes, errors, OpenAPI."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from importlib.metadata import version
+
+from litestar import Litestar
+from litestar.di import Provide
+from litestar.openapi import OpenAPIConfig
+from litestar.openapi.plugins import JsonRenderPlugin
+
+from treadle_api.errors import HANDLERS
+from treadle_api.observe import Observe
+from treadle_api.parts import Parts
+from treadle_api.routes import assistants, docs, runs, state, stateless, system, threads
+
+# Inputs of runs may hold documents and images.
+MAX_BODY_BYTES = 64 * 1024 * 1024
+
+
+def make_app(parts: Parts) -> Litestar:
+    """The ASGI application on parts that are connected already."""
+    return Litestar(
+        route_handlers=[
+            module.router for module in (system, assistants, threads, state, runs, stateless, docs)
+        ],
+        dependencies={field.name: _given(getattr(parts, field.name)) for field in fields(parts)},
+        exception_handlers=HANDLERS,
+        middleware=[Observe(parts.metrics, parts.tracing)],
+        openapi_config=OpenAPIConfig(
+            title="Treadle",
+            version=version("treadle"),
+            description="LangGraph graphs behind an API, every run a durable command.",
+            path="/",
+            render_plugins=[JsonRenderPlugin(path="/openapi.json")],
+        ),
+        request_max_body_size=MAX_BODY_BYTES,
+        logging_config=None,
+    )
+
+
+def _given(part: object) -> Provide:
+    return Provide(lambda: part, use_cache=True, sync_to_thread=False)

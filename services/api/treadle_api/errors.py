@@ -1,0 +1,91 @@
+"""Every error as JSON with a `detail` that says what is wrong, with what, and what would be right."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any, Literal, get_args, get_origin
+
+import msgspec
+from litestar import Request, Response
+from litestar.exceptions import ClientException, HTTPException, ValidationException
+from litestar.types import ExceptionHandlersMap
+
+from treadle.errors import TreadleError, Unavailable
+
+log = logging.getLogger(__name__)
+
+RETRY_AFTER_SECS = "1"
+
+AnyRequest = Request[Any, Any, Any]
+
+
+def treadle_error(request: AnyRequest, error: TreadleError) -> Response[dict[str, str]]:
+    """Treadle's own errors know their status."""
+    headers = {"retry-after": RETRY_AFTER_SECS} if isinstance(error, Unavailable) else {}
+    if error.status >= 500:
+        log.warning("%s %s: %s", request.method, request.url.path, error)
+    return _answer(error.status, str(error), headers)
+
+
+def validation_error(request: AnyRequest, error: ValidationException) -> Response[dict[str, str]]:
+    """A body or parameter of the wrong shape: each problem with the field that it is in."""
+    problems = [_problem(request, item) for item in error.extra or ()]
+    return _answer(422, "; ".join(problems) or error.detail)
+
+
+def _problem(request: AnyRequest, item: Any) -> str:
+    if not isinstance(item, dict):
+        return str(item)
+    key, message = str(item.get("key", "")), str(item.get("message", item))
+    choices = _choices(request, key) if message.startswith("Invalid enum value") else ()
+    hint = f". Send one of: {', '.join(choices)}" if choices else ""
+    return f"{key}: {message}{hint}" if key else f"{message}{hint}"
+
+
+def _choices(request: AnyRequest, key: str) -> tuple[str, ...]:
+    """What the field of the body could be, if it is one of a few names."""
+    data = request.route_handler.parsed_data_field
+    kind: Any = None if data is None else data.annotation
+    name = key.partition("[")[0].partition(".")[0]
+    for field in msgspec.structs.fields(kind) if isinstance(kind, type) and issubclass(kind, msgspec.Struct) else ():
+        if field.encode_name == name:
+            return tuple(_names(field.type))
+    return ()
+
+
+def _names(kind: Any) -> list[str]:
+    if get_origin(kind) is Literal:
+        return [str(name) for name in get_args(kind)]
+    if isinstance(kind, type) and hasattr(kind, "__members__"):
+        return [str(member.value) for member in kind]  # type: ignore[attr-defined]
+    return list(dict.fromkeys(name for part in get_args(kind) for name in _names(part)))
+
+
+def client_error(_: AnyRequest, error: ClientException) -> Response[dict[str, str]]:
+    """A body that is no JSON at all; other 4xx as they are."""
+    if error.status_code == 400:
+        return _answer(422, f"Invalid JSON in request body: {error.__cause__ or error.detail}")
+    return _answer(error.status_code, error.detail)
+
+
+def http_error(_: AnyRequest, error: HTTPException) -> Response[dict[str, str]]:
+    return _answer(error.status_code, error.detail, error.headers or {})
+
+
+def unexpected(request: AnyRequest, error: Exception) -> Response[dict[str, str]]:
+    """A defect of ours: the log has the traceback, the client has no internals."""
+    log.error("%s %s failed", request.method, request.url.path, exc_info=error)
+    return _answer(500, "Internal server error; the server's log says more.")
+
+
+def _answer(status: int, detail: str, headers: dict[str, str] | None = None) -> Response[dict[str, str]]:
+    return Response({"detail": detail}, status_code=status, headers=headers or {}, media_type="application/json")
+
+
+HANDLERS: ExceptionHandlersMap = {
+    TreadleError: treadle_error,
+    ValidationException: validation_error,
+    ClientException: client_error,
+    HTTPException: http_error,
+    Exception: unexpected,
+}

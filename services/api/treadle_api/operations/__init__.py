@@ -1,0 +1,1 @@
+"""Operations: what a request means, in terms of Postgres, NATS, Redis and the graphs."""

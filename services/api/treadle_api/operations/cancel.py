@@ -1,0 +1,52 @@
+"""Cancelling: written to the row first, then signalled."""
+
+from __future__ import annotations
+
+import logging
+from uuid import UUID
+
+import redis.asyncio
+
+from treadle.db.pool import postgres_errors
+from treadle.db.runs import CancelledRun, Runs
+from treadle.errors import NotFound, Unavailable
+from treadle.model import ROLLED_BACK, CancelAction, MultitaskStrategy, RunStatus
+from treadle.streaming import CancelBus, StreamLimits, publish_end
+
+log = logging.getLogger(__name__)
+
+
+class Cancellation:
+    """Cancels runs, and tells who must know of it."""
+
+    def __init__(self, runs: Runs, redis: redis.asyncio.Redis, limits: StreamLimits) -> None:
+        self._runs = runs
+        self._redis = redis
+        self._bus = CancelBus(redis)
+        self._limits = limits
+
+    async def cancel(self, thread_id: UUID, run_id: UUID, action: CancelAction) -> None:
+        """Cancel a run: one that waits ends here, one that is on is stopped by its worker.
+
+        Raises:
+            NotFound: there is no such run, or it has ended.
+        """
+        with postgres_errors("cancelling a run"):
+            cancelled = await self._runs.cancel(thread_id, run_id, action)
+        if cancelled.outcome == "not_found":
+            raise NotFound(f"No runs found to cancel: thread {thread_id} has no run {run_id}.")
+        if cancelled.outcome == "finished":
+            raise NotFound(f"No matching runs to cancel: run {run_id} has ended already.")
+        await self.announce(cancelled, action)
+
+    async def announce(self, cancelled: CancelledRun, action: CancelAction | MultitaskStrategy) -> None:
+        """Tell the worker, or those who watch a run that never began. The row stands if Redis is away."""
+        try:
+            if cancelled.outcome == "signalled":
+                await self._bus.publish(cancelled.run_id, CancelAction(action.value))
+            elif cancelled.outcome == "ended":
+                status = cancelled.status or RunStatus.INTERRUPTED.value
+                attempt = cancelled.attempt + 1
+                await publish_end(self._redis, cancelled.run_id, attempt, {"status": status}, self._limits)
+        except Unavailable as error:
+            log.info("cancel of run %s not signalled, its worker reads it: %s", cancelled.run_id, error)

@@ -1,0 +1,53 @@
+"""Removing threads and runs, be they at rest or in work."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from treadle.db.pool import postgres_errors
+from treadle.db.runs import CancelledRun, Runs
+from treadle.db.threads import Threads
+from treadle.errors import NotFound
+from treadle.model import CancelAction, RunStatus
+from treadle_api.operations.cancel import Cancellation
+from treadle_api.operations.results import Results
+
+
+class Removal:
+    """Removes what clients want gone."""
+
+    def __init__(self, threads: Threads, runs: Runs, cancellation: Cancellation, results: Results) -> None:
+        self._threads = threads
+        self._runs = runs
+        self._cancellation = cancellation
+        self._results = results
+
+    async def thread(self, thread_id: UUID) -> None:
+        """Remove a thread with all that it owns. A worker that has a run of it can write nothing more.
+
+        Raises:
+            NotFound: there is no such thread.
+        """
+        with postgres_errors("removing a thread"):
+            running = await self._runs.of_thread(thread_id, status=RunStatus.RUNNING)
+            removed = await self._threads.delete([thread_id])
+        if not removed:
+            raise NotFound(f"Thread with ID {thread_id} not found")
+        for run in running:
+            await self._cancellation.announce(
+                CancelledRun(run.run_id, "signalled", run.status), CancelAction.ROLLBACK
+            )
+
+    async def run(self, thread_id: UUID, run_id: UUID) -> None:
+        """Remove a run and its checkpoints; one that is on is rolled back first.
+
+        Raises:
+            NotFound: there is no such run.
+        """
+        with postgres_errors("removing a run"):
+            outcome = await self._runs.delete(thread_id, run_id)
+        if outcome == "not_found":
+            raise NotFound(f"Run with ID {run_id} not found on thread {thread_id}")
+        if outcome == "active":
+            await self._cancellation.cancel(thread_id, run_id, CancelAction.ROLLBACK)
+            await self._results.join(thread_id, run_id)

@@ -1,0 +1,148 @@
+"""Runs whose client stays on the line: waiting for the result, or following the events."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable, Collection
+from contextlib import AsyncExitStack
+from uuid import UUID
+
+from treadle.db.pool import postgres_errors
+from treadle.db.runs import Runs
+from treadle.errors import NotFound, TreadleError
+from treadle.model import CancelAction
+from treadle.streaming import Resume, Subscription
+from treadle_api.bodies import NewRun, OnDisconnect
+from treadle_api.ids import new_id
+from treadle_api.operations.cancel import Cancellation
+from treadle_api.operations.create import Creation
+from treadle_api.operations.results import Results
+from treadle_api.operations.streams import Streams
+from treadle_api.responses import EVENT_STREAM, JSON, OpenResponse, run_headers, waited_for
+
+log = logging.getLogger(__name__)
+
+
+class Serving:
+    """Makes the answers that stay open until a run has ended."""
+
+    def __init__(
+        self,
+        creation: Creation,
+        cancellation: Cancellation,
+        results: Results,
+        streams: Streams,
+        runs: Runs,
+        heartbeat_secs: float,
+    ) -> None:
+        self._creation = creation
+        self._cancellation = cancellation
+        self._results = results
+        self._streams = streams
+        self._runs = runs
+        self._heartbeat_secs = heartbeat_secs
+
+    async def wait(self, thread_id: UUID, body: NewRun, *, stateless: bool) -> OpenResponse:
+        """Create a run and answer with its result. Raises as `Creation.create` does."""
+        run_id = new_id()
+        async with AsyncExitStack() as stack:
+            subscription = await self._create(stack, run_id, thread_id, body, stateless=stateless)
+            result = self._results.after(subscription, thread_id, run_id)
+            return OpenResponse(
+                waited_for(result, self._heartbeat_secs),
+                {**JSON, **run_headers(thread_id, run_id, "join")},
+                resources=stack.pop_all(),
+                on_disconnect=self._left(thread_id, run_id, body.on_disconnect),
+            )
+
+    async def stream(self, thread_id: UUID, body: NewRun, *, stateless: bool) -> OpenResponse:
+        """Create a run and answer with its events. Raises as `Creation.create` does."""
+        run_id = new_id()
+        async with AsyncExitStack() as stack:
+            subscription = await self._create(stack, run_id, thread_id, body, stateless=stateless)
+            return OpenResponse(
+                self._streams.frames(subscription, thread_id, run_id),
+                {**EVENT_STREAM, **run_headers(thread_id, run_id, "stream")},
+                resources=stack.pop_all(),
+                on_disconnect=self._left(thread_id, run_id, body.on_disconnect),
+            )
+
+    async def join(self, thread_id: UUID, run_id: UUID, *, cancel_on_disconnect: bool) -> OpenResponse:
+        """Answer with a run's result.
+
+        Raises:
+            NotFound: there is no such run.
+        """
+        await self._must_exist(thread_id, run_id)
+        return OpenResponse(
+            waited_for(self._results.join(thread_id, run_id), self._heartbeat_secs),
+            {**JSON, **run_headers(thread_id, run_id, "join")},
+            resources=AsyncExitStack(),
+            on_disconnect=self._left(thread_id, run_id, "cancel" if cancel_on_disconnect else None),
+        )
+
+    async def join_stream(
+        self,
+        thread_id: UUID,
+        run_id: UUID,
+        resume: Resume,
+        *,
+        modes: Collection[str],
+        cancel_on_disconnect: bool,
+    ) -> OpenResponse:
+        """Answer with a run's events from where the client left off.
+
+        Raises:
+            NotFound: there is no such run.
+        """
+        await self._must_exist(thread_id, run_id)
+        async with AsyncExitStack() as stack:
+            subscription = await stack.enter_async_context(self._streams.watch(run_id, resume))
+            return OpenResponse(
+                self._streams.frames(subscription, thread_id, run_id, modes),
+                {**EVENT_STREAM, **run_headers(thread_id, run_id, "stream")},
+                resources=stack.pop_all(),
+                on_disconnect=self._left(thread_id, run_id, "cancel" if cancel_on_disconnect else None),
+            )
+
+    async def cancelled(self, thread_id: UUID, run_id: UUID) -> OpenResponse:
+        """Answer once a run that was cancelled has ended."""
+
+        async def ended() -> bytes:
+            await self._results.join(thread_id, run_id)
+            return b"{}"
+
+        return OpenResponse(
+            waited_for(ended(), self._heartbeat_secs),
+            {**JSON, **run_headers(thread_id, run_id, "join")},
+            resources=AsyncExitStack(),
+        )
+
+    async def _create(
+        self, stack: AsyncExitStack, run_id: UUID, thread_id: UUID, body: NewRun, *, stateless: bool
+    ) -> Subscription:
+        """Watch first, then create: so not even the first event can be missed."""
+        subscription = await stack.enter_async_context(self._streams.watch_new(run_id))
+        await self._creation.create(run_id, thread_id, body, stateless=stateless)
+        return subscription
+
+    async def _must_exist(self, thread_id: UUID, run_id: UUID) -> None:
+        with postgres_errors("reading a run"):
+            run = await self._runs.get(thread_id, run_id, gone=True)
+        if run is None:
+            raise NotFound(f"Run with ID {run_id} not found on thread {thread_id}")
+
+    def _left(
+        self, thread_id: UUID, run_id: UUID, wish: OnDisconnect | None
+    ) -> Callable[[], Awaitable[None]] | None:
+        """What to do when the client goes: nothing, unless it wished the run to end with it."""
+        if wish != "cancel":
+            return None
+
+        async def cancel() -> None:
+            try:
+                await self._cancellation.cancel(thread_id, run_id, CancelAction.INTERRUPT)
+            except TreadleError as error:
+                log.info("run %s not cancelled when its client left: %s", run_id, error)
+
+        return cancel

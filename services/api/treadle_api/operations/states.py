@@ -1,0 +1,151 @@
+"""A thread's state: reading it, its history, and changing it from outside a run."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from typing import Any, cast
+from uuid import UUID
+
+import msgspec
+from langchain_core.runnables import RunnableConfig
+from langgraph.checkpoint.postgres.aio import AsyncPostgresSaver
+from langgraph.errors import InvalidUpdateError
+from langgraph.store.base import BaseStore
+from langgraph_sdk.runtime import AccessContext
+
+from treadle import json
+from treadle.checkpoint.pool import ConnectionPool
+from treadle.checkpoint.state import interrupts_of
+from treadle.db.pool import Pool, postgres_errors, transaction
+from treadle.db.threads import Threads, lock_at_rest, set_state
+from treadle.errors import Conflict, InvalidRequest, NotFound
+from treadle.graphs.loader import Graph
+from treadle.graphs.registry import Registry
+from treadle.model import Thread
+from treadle_api.bodies import Checkpoint, StateUpdate
+from treadle_api.operations.snapshots import empty_state, state_view
+from treadle_api.views import StateView, UpdatedState
+
+
+class States:
+    """The states of threads, read through the graphs that ran on them."""
+
+    def __init__(
+        self, registry: Registry, pool: Pool, threads: Threads, checkpoints: ConnectionPool, store: BaseStore
+    ) -> None:
+        self._registry = registry
+        self._pool = pool
+        self._threads = threads
+        self._saver = AsyncPostgresSaver(checkpoints)
+        self._store = store
+
+    async def get(self, thread_id: UUID, at: Checkpoint, *, subgraphs: bool) -> StateView:
+        """The state at a checkpoint, the newest one unless it is named.
+
+        Raises:
+            NotFound: no such thread, or its graph is not served here.
+        """
+        thread = await self._thread(thread_id)
+        if (graph_id := _graph_id(thread)) is None:
+            return empty_state()
+        with postgres_errors("reading a state"):
+            async with self._graph(graph_id, "threads.read") as graph:
+                snapshot = await graph.aget_state(_config(thread_id, at), subgraphs=subgraphs)
+        return state_view(snapshot)
+
+    async def history(
+        self,
+        thread_id: UUID,
+        at: Checkpoint,
+        *,
+        limit: int,
+        before: str | None,
+        metadata: dict[str, Any] | None,
+    ) -> list[StateView]:
+        """The states of a thread, newest first.
+
+        Raises:
+            NotFound: no such thread, or its graph is not served here.
+        """
+        thread = await self._thread(thread_id)
+        graph_id = _graph_id(thread)
+        if graph_id is None or limit == 0:
+            return []
+        earlier = None if before is None else _config(thread_id, Checkpoint(checkpoint_id=before))
+        with postgres_errors("reading a history"):
+            async with self._graph(graph_id, "threads.read") as graph:
+                states = graph.aget_state_history(
+                    _config(thread_id, at), filter=metadata, before=earlier, limit=limit
+                )
+                return [state_view(snapshot) async for snapshot in states]
+
+    async def update(self, thread_id: UUID, body: StateUpdate) -> UpdatedState:
+        """Write a checkpoint with new values, while no run can begin on the thread.
+
+        Raises:
+            NotFound: no such thread, or its graph is not served here.
+            Conflict: runs of the thread are going on.
+            InvalidRequest: the graph does not take these values, or has no such node.
+        """
+        graph_id = _graph_id(await self._thread(thread_id))
+        if graph_id is None:
+            raise InvalidRequest(
+                f"Thread {thread_id} has no graph yet, so nobody knows what its state is made of: run one on it first, "
+                "or give the thread's metadata a `graph_id`."
+            )
+        at = body.checkpoint or Checkpoint(checkpoint_id=body.checkpoint_id)
+        with postgres_errors("updating a state"):
+            async with transaction(self._pool) as connection, self._graph(graph_id, "threads.update") as graph:
+                at_rest = await lock_at_rest(connection, thread_id)
+                if at_rest is None:
+                    raise _missing(thread_id)
+                if not at_rest:
+                    raise Conflict(
+                        f"Thread {thread_id} has in-flight runs. Wait for them, or cancel them, before updating its state."
+                    )
+                written = await _write(graph, _config(thread_id, at), body)
+                newest = await graph.aget_state(_config(thread_id, Checkpoint()))
+                await set_state(
+                    connection,
+                    thread_id,
+                    json.encode(newest.values or {}),
+                    json.encode(interrupts_of(newest)),
+                    b"{}",
+                )
+        return written
+
+    async def _thread(self, thread_id: UUID) -> Thread:
+        with postgres_errors("reading a thread"):
+            thread = await self._threads.get(thread_id)
+        if thread is None:
+            raise _missing(thread_id)
+        return thread
+
+    @asynccontextmanager
+    async def _graph(self, graph_id: str, access: AccessContext) -> AsyncGenerator[Graph]:
+        async with self._registry.open(graph_id, access, checkpointer=self._saver, store=self._store) as graph:
+            yield graph
+
+
+def _missing(thread_id: UUID) -> NotFound:
+    return NotFound(f"Thread with ID {thread_id} not found")
+
+
+def _graph_id(thread: Thread) -> str | None:
+    return cast("str | None", thread.metadata.get("graph_id"))
+
+
+def _config(thread_id: UUID, at: Checkpoint) -> RunnableConfig:
+    place = {name: value for name, value in msgspec.to_builtins(at).items() if value}
+    return {"configurable": {"checkpoint_ns": "", **place, "thread_id": str(thread_id)}}
+
+
+async def _write(graph: Graph, config: RunnableConfig, body: StateUpdate) -> UpdatedState:
+    try:
+        written = await graph.aupdate_state(config, cast(Any, body.values), as_node=body.as_node)
+    except InvalidUpdateError as error:
+        field = "as_node" if "node" in str(error).lower() else "values"
+        raise InvalidRequest(f"{field}: {error}") from error
+    pointer = cast("dict[str, Any]", written)["configurable"]
+    return UpdatedState(checkpoint=pointer, configurable=pointer, checkpoint_id=pointer["checkpoint_id"])

@@ -1,0 +1,106 @@
+"""The API, put together: every part is built here, once, and handed on."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from langgraph.store.postgres.aio import AsyncPostgresStore
+
+from treadle.checkpoint.pool import checkpoint_pool
+from treadle.db.assistants import Assistants
+from treadle.db.pool import Pool, connect_pool, postgres_errors
+from treadle.db.runs import Runs
+from treadle.db.threads import Threads
+from treadle.graphs.registry import Registry
+from treadle.messaging.connection import Nats
+from treadle.messaging.wakeups import WakeupPublisher
+from treadle.patience import patiently
+from treadle.settings import Settings
+from treadle.streaming import EventHub, StreamLimits, connect
+from treadle.telemetry.metrics import Metrics
+from treadle.telemetry.tracing import Tracing
+from treadle_api.ends import Ends
+from treadle_api.operations.assistants import AssistantChoice
+from treadle_api.operations.cancel import Cancellation
+from treadle_api.operations.create import Creation
+from treadle_api.operations.health import HealthCheck
+from treadle_api.operations.removal import Removal
+from treadle_api.operations.results import Results
+from treadle_api.operations.serving import Serving
+from treadle_api.operations.states import States
+from treadle_api.operations.streams import Streams
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What the routes are given, by the names of their parameters."""
+
+    assistants: Assistants
+    threads: Threads
+    runs: Runs
+    states: States
+    creation: Creation
+    cancellation: Cancellation
+    removal: Removal
+    serving: Serving
+    health: HealthCheck
+    metrics: Metrics
+    tracing: Tracing
+
+
+@asynccontextmanager
+async def build(settings: Settings, registry: Registry, tracing: Tracing) -> AsyncGenerator[Parts]:
+    """Connect to the servers and build the parts; waits for Postgres, not for NATS or Redis."""
+    pool = await patiently("Postgres", lambda: _ready(settings, registry))
+    redis = connect(settings.redis_uri)
+    nats = Nats(settings.nats_url, name="api")
+    metrics, limits = Metrics(), StreamLimits.of(settings)
+    heartbeat = settings.treadle_sse_heartbeat_secs
+    runs, threads, assistants = Runs(pool), Threads(pool), Assistants(pool)
+    try:
+        async with (
+            checkpoint_pool(settings.database_uri, size=settings.treadle_db_pool_size, service="api") as checkpoints,
+            EventHub(redis) as hub,
+            asyncio.TaskGroup() as tasks,
+        ):
+            ends = Ends(runs, hub)
+            background = [
+                tasks.create_task(nats.connect(), name="nats"),
+                tasks.create_task(ends.run(), name="ends"),
+            ]
+            cancellation = Cancellation(runs, redis, limits)
+            publisher = WakeupPublisher(nats, settings.treadle_nats_replicas)
+            choice = AssistantChoice(registry, assistants)
+            creation = Creation(choice, runs, publisher, cancellation, metrics, tracing)
+            results = Results(runs, threads, hub, ends)
+            streams = Streams(hub, runs, ends, metrics, heartbeat)
+            yield Parts(
+                assistants=assistants,
+                threads=threads,
+                runs=runs,
+                states=States(registry, pool, threads, checkpoints, AsyncPostgresStore(checkpoints)),
+                creation=creation,
+                cancellation=cancellation,
+                removal=Removal(threads, runs, cancellation, results),
+                serving=Serving(creation, cancellation, results, streams, runs, heartbeat),
+                health=HealthCheck(pool, nats, redis, runs, metrics),
+                metrics=metrics,
+                tracing=tracing,
+            )
+            for task in background:
+                task.cancel()
+    finally:
+        await nats.close()
+        await redis.aclose()
+        await pool.close()
+
+
+async def _ready(settings: Settings, registry: Registry) -> Pool:
+    """A pool on a database in which every graph has its assistant."""
+    pool = await connect_pool(settings.database_uri, size=settings.treadle_db_pool_size, service="api")
+    with postgres_errors("registering the assistants"):
+        await Assistants(pool).register(registry.descriptions)
+    return pool

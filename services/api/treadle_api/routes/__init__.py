@@ -1,0 +1,1 @@
+"""Routes: each parses a request, calls one operation, and shapes the answer."""

@@ -1,0 +1,152 @@
+"""Runs on a thread."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+from litestar import Request, Response, Router, delete, get, post
+from litestar.params import Parameter
+from litestar.types import ASGIApp
+
+from treadle.db.pool import postgres_errors
+from treadle.db.runs import Runs
+from treadle.db.threads import Threads
+from treadle.errors import InvalidRequest, NotFound
+from treadle.model import CancelAction, RunStatus
+from treadle.streaming import parse_last_event_id
+from treadle_api.bodies import Limit, NewRun, Offset
+from treadle_api.ids import new_id, read_id
+from treadle_api.operations.cancel import Cancellation
+from treadle_api.operations.create import Creation
+from treadle_api.operations.removal import Removal
+from treadle_api.operations.serving import Serving
+from treadle_api.responses import run_headers
+from treadle_api.views import RunView, run_view
+
+PATH = "/threads/{thread_id:str}/runs"
+ONE = PATH + "/{run_id:str}"
+
+
+@post(PATH, status_code=200, summary="Create a run in the background")
+async def create_run(thread_id: str, data: NewRun, creation: Creation) -> Response[RunView]:
+    thread = read_id("thread", thread_id)
+    run = await creation.create(new_id(), thread, data, stateless=False)
+    return Response(run_view(run), headers={"content-location": f"/threads/{thread}/runs/{run.run_id}"})
+
+
+@post(f"{PATH}/wait", status_code=200, summary="Create a run and wait for its result")
+async def wait_run(thread_id: str, data: NewRun, serving: Serving) -> ASGIApp:
+    return await serving.wait(read_id("thread", thread_id), data, stateless=False)
+
+
+@post(f"{PATH}/stream", status_code=200, summary="Create a run and stream its events")
+async def stream_run(thread_id: str, data: NewRun, serving: Serving) -> ASGIApp:
+    return await serving.stream(read_id("thread", thread_id), data, stateless=False)
+
+
+@get(PATH, summary="The runs of a thread, newest first")
+async def list_runs(
+    thread_id: str,
+    runs: Runs,
+    threads: Threads,
+    limit: Limit = 10,
+    offset: Offset = 0,
+    status: RunStatus | None = None,
+) -> list[RunView]:
+    thread = read_id("thread", thread_id)
+    with postgres_errors("listing runs"):
+        found = await runs.of_thread(thread, status=status, limit=limit, offset=offset)
+        if not found and await threads.get(thread) is None:
+            raise NotFound(f"Thread with ID {thread} not found")
+    return [run_view(run) for run in found]
+
+
+@get(ONE, summary="Get a run")
+async def get_run(thread_id: str, run_id: str, runs: Runs) -> RunView:
+    thread, wanted = read_id("thread", thread_id), read_id("run", run_id)
+    with postgres_errors("reading a run"):
+        run = await runs.get(thread, wanted)
+    if run is None:
+        raise NotFound(f"Run with ID {run_id} not found on thread {thread_id}")
+    return run_view(run)
+
+
+@delete(ONE, summary="Remove a run and its checkpoints; one that is on is stopped first")
+async def delete_run(thread_id: str, run_id: str, removal: Removal) -> None:
+    await removal.run(read_id("thread", thread_id), read_id("run", run_id))
+
+
+@get(f"{ONE}/join", summary="Wait for a run's result")
+async def join_run(
+    thread_id: str, run_id: str, serving: Serving, cancel_on_disconnect: bool = False
+) -> ASGIApp:
+    return await serving.join(
+        read_id("thread", thread_id), read_id("run", run_id), cancel_on_disconnect=cancel_on_disconnect
+    )
+
+
+@get(f"{ONE}/stream", summary="Join a run's stream, or come back to it")
+async def join_stream(
+    request: Request[Any, Any, Any],
+    thread_id: str,
+    run_id: str,
+    serving: Serving,
+    cancel_on_disconnect: bool = False,
+    stream_mode: Annotated[list[str] | None, Parameter(query="stream_mode")] = None,
+    last_event_id: Annotated[str | None, Parameter(header="last-event-id")] = None,
+) -> ASGIApp:
+    return await serving.join_stream(
+        read_id("thread", thread_id),
+        read_id("run", run_id),
+        parse_last_event_id(last_event_id),
+        modes=_modes(stream_mode or ()),
+        cancel_on_disconnect=cancel_on_disconnect,
+    )
+
+
+def _modes(given: Sequence[str]) -> list[str]:
+    """Repeated, or with commas in between: clients do both."""
+    return [mode for item in given for mode in item.split(",") if mode]
+
+
+@post(f"{ONE}/cancel", summary="Cancel a run: interrupt keeps its checkpoints, rollback removes them and it")
+async def cancel_run(
+    thread_id: str,
+    run_id: str,
+    cancellation: Cancellation,
+    serving: Serving,
+    wait: bool = False,
+    action: str = CancelAction.INTERRUPT.value,
+) -> ASGIApp:
+    thread, run = read_id("thread", thread_id), read_id("run", run_id)
+    await cancellation.cancel(thread, run, _action(action))
+    if wait:
+        return await serving.cancelled(thread, run)
+    return Response(None, status_code=202, headers=run_headers(thread, run, "join")).to_asgi_response(None, None)
+
+
+def _action(text: str) -> CancelAction:
+    try:
+        return CancelAction(text)
+    except ValueError:
+        raise InvalidRequest(
+            f"action: {text[:64]!r} is not one of: {', '.join(action.value for action in CancelAction)}"
+        ) from None
+
+
+router = Router(
+    "/",
+    route_handlers=[
+        create_run,
+        wait_run,
+        stream_run,
+        list_runs,
+        get_run,
+        delete_run,
+        join_run,
+        join_stream,
+        cancel_run,
+    ],
+    tags=["runs"],
+)

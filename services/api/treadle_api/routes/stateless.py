@@ -1,0 +1,31 @@
+"""Runs without a thread: each gets one of its own, which goes with it."""
+
+from __future__ import annotations
+
+from litestar import Response, Router, post
+from litestar.types import ASGIApp
+
+from treadle_api.bodies import NewRun
+from treadle_api.ids import new_id
+from treadle_api.operations.create import Creation
+from treadle_api.operations.serving import Serving
+from treadle_api.views import RunView, run_view
+
+
+@post("/runs", status_code=200, summary="Create a stateless run in the background")
+async def create_run(data: NewRun, creation: Creation) -> Response[RunView]:
+    run = await creation.create(new_id(), new_id(), data, stateless=True)
+    return Response(run_view(run), headers={"content-location": f"/runs/{run.run_id}"})
+
+
+@post("/runs/wait", status_code=200, summary="Create a stateless run and wait for its result")
+async def wait_run(data: NewRun, serving: Serving) -> ASGIApp:
+    return await serving.wait(new_id(), data, stateless=True)
+
+
+@post("/runs/stream", status_code=200, summary="Create a stateless run and stream its events")
+async def stream_run(data: NewRun, serving: Serving) -> ASGIApp:
+    return await serving.stream(new_id(), data, stateless=True)
+
+
+router = Router("/", route_handlers=[create_run, wait_run, stream_run], tags=["stateless runs"])

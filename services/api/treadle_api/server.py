@@ -1,0 +1,83 @@
+"""Serves the API over HTTP until the process is told to stop."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+import socket
+from collections.abc import Generator
+from contextlib import contextmanager
+
+import uvicorn
+
+from treadle.errors import ConfigError
+from treadle.graphs.registry import Registry
+from treadle.settings import Settings
+from treadle.telemetry.tracing import Tracing
+from treadle_api.app import make_app
+from treadle_api.parts import build
+
+log = logging.getLogger(__name__)
+
+# Streams last as long as their runs. A stopping server breaks them off; clients come back with Last-Event-ID.
+SHUTDOWN_SECS = 2
+BACKLOG = 2048
+
+
+class _Server(uvicorn.Server):
+    """uvicorn, stopped by signals without raising them again, so that what comes after it is done too."""
+
+    @contextmanager
+    def capture_signals(self) -> Generator[None]:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self.handle_exit, number, None)
+        try:
+            yield
+        finally:
+            for number in (signal.SIGTERM, signal.SIGINT):
+                loop.remove_signal_handler(number)
+
+
+async def run(settings: Settings, registry: Registry, tracing: Tracing) -> None:
+    """Serve until SIGTERM or SIGINT.
+
+    Raises:
+        ConfigError: the address cannot be listened on.
+    """
+    listener = listen(settings.treadle_host, settings.treadle_port)
+    async with build(settings, registry, tracing) as parts:
+        config = uvicorn.Config(
+            make_app(parts),
+            http="httptools",
+            ws="none",
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            timeout_graceful_shutdown=SHUTDOWN_SECS,
+        )
+        log.info("listening on http://%s:%s", settings.treadle_host, listener.getsockname()[1])
+        await _Server(config).serve(sockets=[listener])
+    log.info("api stopped")
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A listening socket.
+
+    Raises:
+        ConfigError: another process has the port, or the host is not ours.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, port))
+        listener.listen(BACKLOG)
+    except OSError as error:
+        listener.close()
+        raise ConfigError(
+            f"cannot listen on {host}:{port}: {error.strerror}. Choose another with TREADLE_HOST and TREADLE_PORT."
+        ) from error
+    return listener
