@@ -1,0 +1,1 @@
+"""The `treadle` command. Each subcommand is a module that imports little until it runs."""
