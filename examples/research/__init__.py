@@ -1,0 +1,1 @@
+"""Answers a question from Markdown files, with quotes, once a human has approved the draft."""
