@@ -71,5 +71,6 @@ async def _work(settings: Settings, stack: AsyncExitStack) -> None:
         Delays(runs, publisher, metrics, settings.treadle_delay_interval_secs),
         Expiry(Threads(pool), settings.treadle_stateless_ttl_secs),
     ]
+    log.info("ready")
     lead = Leadership(pool, "scheduler", holder, settings.treadle_leader_lease_secs)
     await Leader(lead, settings.treadle_leader_lease_secs, duties, metrics).run()

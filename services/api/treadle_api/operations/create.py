@@ -112,7 +112,7 @@ def _kwargs(body: NewRun) -> dict[str, Any]:
         "input": body.input,
         "command": None if body.command is None else msgspec.to_builtins(body.command),
         "config": _config(body),
-        "context": body.context or {},
+        "context": body.context or _configurable(body),
         "checkpoint": _checkpoint(body),
         "stream_mode": [modes] if isinstance(modes, str) else modes,
         "interrupt_before": body.interrupt_before,
@@ -131,10 +131,14 @@ def _config(body: NewRun) -> dict[str, Any]:
             "context: a run takes either `context` or `config.configurable`, not both; `context` is the newer one."
         )
     made: dict[str, Any] = msgspec.to_builtins(config)
-    made["configurable"] = {**(body.context or {}), **(config.configurable or {})}
+    made["configurable"] = body.context or _configurable(body)
     if metadata := {**(config.metadata or {}), **(body.metadata or {})}:
         made["metadata"] = metadata
     return made
+
+
+def _configurable(body: NewRun) -> dict[str, Any]:
+    return (None if body.config is None else body.config.configurable) or {}
 
 
 def _checkpoint(body: NewRun) -> dict[str, Any] | None:

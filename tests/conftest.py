@@ -1,0 +1,35 @@
+"""Servers and services that many tests share."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+
+import pytest
+import pytest_asyncio
+from langgraph_sdk.client import LangGraphClient
+
+from tests.stack import Service, Stack, running_stack
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def stack() -> AsyncGenerator[Stack]:
+    """One worker and one scheduler on servers of their own; tests that break things start their own stack."""
+    async with running_stack("worker", "scheduler") as stack:
+        yield stack
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def api(stack: Stack) -> Service:
+    """An API process on the shared stack."""
+    return await stack.api()
+
+
+@pytest.fixture
+def client(api: Service) -> LangGraphClient:
+    """The public client on the shared stack."""
+    return api.client
+
+
+@pytest.fixture
+def api_url(api: Service) -> str:
+    return api.url
