@@ -8,7 +8,7 @@ from typing import Any, cast
 
 from treadle.cli.happenings import clean, message_text
 
-WIDTH = 100
+WIDTH = 80
 
 
 def fields(value: Any, *, lines: int) -> Iterator[tuple[str, list[str]]]:
@@ -31,6 +31,8 @@ def brief(value: Any, *, lines: int) -> list[str]:
         return [_list(cast("list[Any]", value))]
     if isinstance(value, dict):
         items = cast("dict[str, Any]", value).items()
+        if lines == 1:
+            return [_shorten(f"{len(items)} keys: {', '.join(str(key) for key, _ in items)}")]
         return _cut([_shorten(f"{key}: {brief(item, lines=1)[0]}") for key, item in items], lines)
     return [_shorten(whole)]
 

@@ -70,8 +70,9 @@ class Journal:
 
     def _finish(self, event: NodeFinished) -> Task:
         # A task that a former run on the thread has done is reported without a start.
-        task = self._tasks.setdefault(event.task, Task(event.node, self.now))
-        task.finished = self.now
+        now = self.now
+        task = self._tasks.setdefault(event.task, Task(event.node, now))
+        task.finished = now
         task.mark = Mark.FAILED if event.error else Mark.ASKED if event.interrupted else Mark.DONE
         return task
 

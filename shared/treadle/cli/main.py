@@ -11,6 +11,9 @@ import click
 from treadle.cli.lazy import LazyGroup
 from treadle.errors import ConfigError, TreadleError
 
+# What a shell reports of a program that Ctrl-C ended.
+EX_INTERRUPTED = 130
+
 COMMANDS = {
     "dev": "treadle.cli.dev:dev",
     "run": "treadle.cli.run:run",
@@ -30,6 +33,9 @@ class Treadle(LazyGroup):
         except TreadleError as error:
             click.secho(f"treadle: {error}", err=True, fg="red")
             ctx.exit(os.EX_CONFIG if isinstance(error, ConfigError) else 1)
+        except KeyboardInterrupt:
+            click.echo("treadle: stopped by Ctrl-C", err=True)
+            ctx.exit(EX_INTERRUPTED)
 
 
 def _show_version(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:

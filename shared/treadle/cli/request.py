@@ -41,8 +41,9 @@ class Status(Enum):
     ERROR = "error"
     TIMEOUT = "timeout"
     STOPPED = "stopped"
-    """Cancelled by someone else, or by us: see `CANCELLED`."""
+    """Cancelled by someone else."""
     CANCELLED = "cancelled"
+    """Cancelled by Ctrl-C."""
 
     @property
     def exit_code(self) -> int:

@@ -77,8 +77,7 @@ def _run(request: Request, *, as_json: bool) -> Outcome:
     import asyncio  # noqa: PLC0415
     import warnings  # noqa: PLC0415
 
-    from langgraph_sdk import get_client  # noqa: PLC0415
-
+    from treadle.cli.client import connect  # noqa: PLC0415
     from treadle.cli.session import Session  # noqa: PLC0415
     from treadle.cli.view import choose  # noqa: PLC0415
 
@@ -86,8 +85,7 @@ def _run(request: Request, *, as_json: bool) -> Outcome:
     warnings.filterwarnings("ignore", module="langgraph_sdk")
 
     async def session() -> Outcome:
-        # No key: the SDK would send the one that it finds in LANGSMITH_API_KEY.
-        async with get_client(url=request.url, api_key=None) as client:
+        async with connect(request.url) as client:
             return await Session(client, request, choose(request, as_json=as_json)).run()
 
     return asyncio.run(session())

@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager, suppress
 from typing import Any, cast
 
 from langgraph_sdk.client import LangGraphClient
-from langgraph_sdk.errors import NotFoundError
+from langgraph_sdk.errors import ConflictError, NotFoundError
 from langgraph_sdk.schema import Command, Run, RunCreateMetadata, StreamPart, ThreadState
 
 from treadle.cli.happenings import Attempt, Failed, read
@@ -75,6 +75,7 @@ class Session:
             stream_mode=list(self._view.modes),
             stream_subgraphs=True,
             stream_resumable=True,
+            on_disconnect="continue",
             on_run_created=self._created,
         )
 
@@ -91,8 +92,10 @@ class Session:
     async def _cancel(self, thread: str, run: str) -> None:
         self._view.say(f"Cancelling run {run} on the server ...")
         try:
-            async with asyncio.timeout(CANCEL_SECS):
-                await self._client.runs.cancel(thread, run, wait=True, action="interrupt")
+            # Not found, or in conflict: the run has ended meanwhile.
+            with suppress(NotFoundError, ConflictError):
+                async with asyncio.timeout(CANCEL_SECS):
+                    await self._client.runs.cancel(thread, run, wait=True, action="interrupt")
         except TimeoutError as error:
             raise TreadleError(
                 f"The server at {self._request.url} has noted that run {run} is to be cancelled, but the run has "
