@@ -34,7 +34,7 @@ class Service:
         self.port = port
         self.log: list[str] = []
         self._process = process
-        self._ready = asyncio.Event()
+        self._grown = asyncio.Condition()
         self._reading = asyncio.create_task(self._read(), name=f"log-{name}-{process.pid}")
 
     @property
@@ -53,21 +53,22 @@ class Service:
     async def ready(self) -> None:
         """Wait until the service takes work."""
         try:
-            async with asyncio.timeout(READY_SECS):
-                await self._ready.wait()
+            assert await self.logged(READY[self.name]), f"{self.name} ended:\n{self.text}"
         except TimeoutError:
             raise AssertionError(f"{self.name} did not become ready:\n{self.text}") from None
-        if self._process.returncode is not None:
-            raise AssertionError(f"{self.name} ended with {self._process.returncode}:\n{self.text}")
+
+    async def logged(self, text: str) -> bool:
+        """Wait until the log has a line with this text; False when the process ends without one."""
+        async with asyncio.timeout(READY_SECS), self._grown:
+            await self._grown.wait_for(lambda: self._reading.done() or text in self.text)
+        return text in self.text
 
     async def _read(self) -> None:
         assert self._process.stdout is not None
         async for line in self._process.stdout:
-            text = line.decode(errors="replace").rstrip()
-            self.log.append(text)
-            if READY[self.name] in text:
-                self._ready.set()
-        self._ready.set()
+            async with self._grown:
+                self.log.append(line.decode(errors="replace").rstrip())
+                self._grown.notify_all()
 
     @property
     def text(self) -> str:
@@ -125,6 +126,9 @@ class Stack:
             "BG_JOB_SHUTDOWN_GRACE_PERIOD_SECS": "0",
             **self._settings,
         }
+
+    def services(self, name: str) -> list[Service]:
+        return [service for service in self._services if service.name == name]
 
     async def api(self, **settings: str) -> Service:
         return (await self.start("api", **settings))[0]

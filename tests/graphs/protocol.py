@@ -17,11 +17,12 @@ from langgraph.graph import END, START, StateGraph
 
 
 class MarkState(TypedDict, total=False):
-    """Where to mark, as what, and how long to take over it (seconds)."""
+    """Where to mark, as what, how long to take over it (seconds), and the file to wait for."""
 
     log: str
     label: str
     delay: float
+    gate: str
     done: Annotated[list[str], operator.add]
 
 
@@ -48,10 +49,11 @@ async def prepare(state: MarkState) -> dict[str, Any]:
 
 
 async def dwell(state: MarkState) -> dict[str, Any]:
-    """The long middle in which workers are killed."""
-    mark(state, "dwell")
+    """The long middle in which workers are killed: lasts until the test opens the gate."""
     get_stream_writer()({"dwell": "begun"})
-    await asyncio.sleep(state.get("delay", 0))
+    mark(state, "dwell")
+    while not os.path.exists(state["gate"]):  # noqa: ASYNC240 - a file tells nobody of itself
+        await asyncio.sleep(0.02)
     return {"done": ["dwell"]}
 
 
