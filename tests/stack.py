@@ -147,7 +147,7 @@ class Stack:
         return started
 
     async def _spawn(self, name: str, settings: Mapping[str, str]) -> Service:
-        port = _free_port() if name == "api" else 0
+        port = free_port() if name == "api" else 0
         process = await asyncio.create_subprocess_exec(
             sys.executable,
             "-m",
@@ -178,7 +178,8 @@ async def running_stack(*names: str, **settings: str) -> AsyncGenerator[Stack]:
             await stack.close()
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A TCP port of this machine that nobody listens on."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]
