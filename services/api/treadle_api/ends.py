@@ -28,6 +28,7 @@ class Ends:
         self._runs = runs
         self._hub = hub
         self._watched: Counter[UUID] = Counter()
+        self._seen_ended: set[UUID] = set()
 
     @contextmanager
     def watching(self, run_id: UUID) -> Generator[None]:
@@ -48,6 +49,11 @@ class Ends:
                 await self._look()
 
     async def _look(self) -> None:
+        """End the runs that were over at the last look too.
+
+        A worker publishes a run's last events and its end a moment after it has committed the outcome: a look
+        in between must not cut them off.
+        """
         try:
             with postgres_errors("looking for runs that have ended"):
                 ended = await self._runs.ended(list(self._watched))
@@ -55,4 +61,6 @@ class Ends:
             log.warning("%s", error)
             return
         for run in ended:
-            self._hub.end(run.run_id, {"status": run.status, "known_by": "postgres"})
+            if run.run_id in self._seen_ended:
+                self._hub.end(run.run_id, {"status": run.status, "known_by": "postgres"})
+        self._seen_ended = {run.run_id for run in ended}

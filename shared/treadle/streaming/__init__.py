@@ -13,7 +13,7 @@ from treadle.streaming.history import EventsLost
 from treadle.streaming.hub import EventHub
 from treadle.streaming.limits import StreamLimits
 from treadle.streaming.publisher import EventPublisher
-from treadle.streaming.sse import HEARTBEAT, Resume, encode, frames, parse_last_event_id
+from treadle.streaming.sse import HEARTBEAT, EventSource, encode, frames, parse_last_event_id
 from treadle.streaming.subscription import Subscription
 from treadle.streaming.writer import EventWriter
 
@@ -25,9 +25,9 @@ __all__ = [
     "EventHub",
     "EventId",
     "EventPublisher",
+    "EventSource",
     "EventWriter",
     "EventsLost",
-    "Resume",
     "StreamLimits",
     "Subscription",
     "connect",

@@ -18,6 +18,7 @@ from redis.asyncio import Redis
 from redis.exceptions import NoScriptError
 
 from treadle.streaming import batch
+from treadle.streaming.connection import answered
 from treadle.streaming.event import EventId, live_channel, stream_key
 from treadle.streaming.limits import StreamLimits
 
@@ -75,11 +76,12 @@ async def append(redis: Redis, entries: Sequence[Entry]) -> list[Outcome]:
     Raises:
         redis.exceptions.RedisError, OSError: Redis is away; what became of the entries is not known.
     """
-    replies = await _send(redis, entries)
-    if unknown := [i for i, reply in enumerate(replies) if isinstance(reply, NoScriptError)]:
-        await redis.script_load(SCRIPT)
-        for i, reply in zip(unknown, await _send(redis, [entries[i] for i in unknown]), strict=True):
-            replies[i] = reply
+    async with answered():
+        replies = await _send(redis, entries)
+        if unknown := [i for i, reply in enumerate(replies) if isinstance(reply, NoScriptError)]:
+            await redis.script_load(SCRIPT)
+            for i, reply in zip(unknown, await _send(redis, [entries[i] for i in unknown]), strict=True):
+                replies[i] = reply
     return [_outcome(entry, reply) for entry, reply in zip(entries, replies, strict=True)]
 
 

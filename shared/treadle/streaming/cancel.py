@@ -11,7 +11,7 @@ from redis.asyncio import Redis
 
 from treadle.errors import Unavailable
 from treadle.model import CancelAction
-from treadle.streaming.connection import AWAY, Link
+from treadle.streaming.connection import AWAY, Link, answered
 from treadle.streaming.pubsub import Message, open_pubsub
 
 log = logging.getLogger(__name__)
@@ -41,9 +41,8 @@ class CancelBus:
             Unavailable: Redis cannot be reached; the worker sees the row's flag at its next heartbeat.
         """
         try:
-            await self._redis.publish(  # pyright: ignore[reportUnknownMemberType]
-                CHANNEL, _encoder.encode(CancelSignal(run_id, action))
-            )
+            async with answered():
+                await self._redis.publish(CHANNEL, _encoder.encode(CancelSignal(run_id, action)))
         except AWAY as error:
             raise Unavailable(
                 f"The cancel of run {run_id} could not be signalled over Redis: {error}. It is recorded: the "

@@ -25,18 +25,26 @@ AWAY = (RedisError, OSError)
 def connect(url: str) -> Redis:
     """A client of the Redis or Valkey at `url`; one per process. It connects when it is first used.
 
-    It never retries by itself: whoever uses it here knows better what to do when Redis is away.
+    It never retries by itself: whoever uses it here knows better what to do when Redis is away. Nor does it
+    bound how long it waits for an answer: `answered` does. The library's own bound sends each command through
+    `asyncio.wait_for`, which up to Python 3.11 swallows a cancellation that comes while the command goes out
+    (bpo-42130), and then a shutdown waits for ever.
     """
     options: dict[str, Any] = {} if url.startswith("unix:") else {"socket_keepalive": True}
     return Redis.from_url(  # pyright: ignore[reportUnknownMemberType]
         url,
         retry=Retry(NoBackoff(), 0),
         socket_connect_timeout=CONNECT_TIMEOUT_SECS,
-        socket_timeout=ANSWER_TIMEOUT_SECS,
+        socket_timeout=None,
         health_check_interval=0,
         protocol=2,
         **options,
     )
+
+
+def answered() -> asyncio.Timeout:
+    """Within it, Redis has to answer in time; raises TimeoutError, which is among `AWAY`."""
+    return asyncio.timeout(ANSWER_TIMEOUT_SECS)
 
 
 class Backoff:

@@ -10,6 +10,7 @@ from redis.asyncio import Redis
 
 from treadle.errors import TreadleError
 from treadle.streaming.batch import Batch, arrived
+from treadle.streaming.connection import answered
 from treadle.streaming.event import EventId, stream_key
 
 PAGE_BATCHES = 32
@@ -27,8 +28,7 @@ class EventsLost(TreadleError):
     def __init__(self, run_id: str, last_id: EventId | None) -> None:
         super().__init__(
             f"The events of run {run_id} after {last_id or 'its beginning'} are no longer kept: newer "
-            "ones have pushed them out. Read the run's result or the thread's state instead, or join the run without "
-            "Last-Event-ID to stream from here on; TREADLE_EVENTS_MAX_BATCHES sets how many are kept."
+            "ones have pushed them out. Read the run's result or the thread's state instead; TREADLE_EVENTS_MAX_BATCHES sets how many are kept."
         )
         self.run_id = run_id
         self.last_id = last_id
@@ -60,7 +60,7 @@ class History:
             redis.exceptions.RedisError, OSError: Redis is away.
         """
         key = stream_key(run_id)
-        async with self._turns:
+        async with self._turns, answered():
             pipeline = self._redis.pipeline(transaction=True)  # or events could be dropped between the two
             pipeline.xrevrange(key, str(last or "0-0"), "-", count=1)
             pipeline.xrange(key, "-" if last is None else f"({last}", "+", count=PAGE_BATCHES)
@@ -72,7 +72,7 @@ class History:
 
     async def newest(self, run_id: str) -> Batch | None:
         """The newest batch, if any. Raises as `after` does when Redis is away."""
-        async with self._turns:
+        async with self._turns, answered():
             entries = cast("list[Any]", await self._redis.xrevrange(stream_key(run_id), count=1))
         return next(iter(_batches(entries)), None)
 

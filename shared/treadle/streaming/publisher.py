@@ -42,6 +42,7 @@ class EventPublisher:
         return self
 
     async def __aexit__(self, *_: object) -> None:
+        self._stopped()
         await self._task.stop()
 
     @property
@@ -76,8 +77,12 @@ class EventPublisher:
             while True:
                 await self._round(await self._due())
         finally:
-            self._loop = None
-            self._release()
+            self._stopped()
+
+    def _stopped(self) -> None:
+        """Nothing is sent any more, and nobody is to wait for it."""
+        self._loop = None
+        self._release()
 
     async def _due(self) -> list[EventWriter]:
         """Wait until some run's events are due."""

@@ -11,6 +11,8 @@ from redis.asyncio import Redis
 from redis.asyncio.connection import AbstractConnection
 from redis.exceptions import ConnectionError as RedisConnectionError
 
+from treadle.streaming.connection import answered
+
 # A connection on which nothing arrives for this long is asked whether it still lives.
 QUIET_SECS = 10.0
 
@@ -78,7 +80,8 @@ def _heard(reply: Any) -> Message | Subscribed | None:
 async def open_pubsub(redis: Redis) -> AsyncGenerator[PubSubConnection]:
     """A connection of its own, dropped at the end; raises one of `connection.AWAY` when Redis is away."""
     pool = redis.connection_pool
-    connection = await pool.get_connection()
+    async with answered():
+        connection = await pool.get_connection()
     try:
         yield PubSubConnection(connection)
     finally:

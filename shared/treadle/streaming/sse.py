@@ -4,36 +4,34 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator
-
-import msgspec
+from typing import Protocol
 
 from treadle.errors import InvalidRequest
 from treadle.streaming.event import Event, EventId
-from treadle.streaming.subscription import Subscription
 
 HEARTBEAT = b": heartbeat\r\n\r\n"
-FROM_THE_START = "-1"
+# The protocol's clients say it in each of these ways.
+FROM_THE_START = frozenset(["", "-1", "0"])
 
 
-class Resume(msgspec.Struct, frozen=True):
-    """Where a client wants to go on; the fields are `EventHub.watch`'s."""
+class EventSource(Protocol):
+    """A `Subscription`, or what picks events from one."""
 
-    after: EventId | None
-    live_only: bool
+    async def next_batch(self) -> list[Event] | None:
+        """The next events, at least one; None at the run's end. Cancelling it loses nothing."""
+        ...
 
 
-def parse_last_event_id(value: str | None) -> Resume:
-    """Read the Last-Event-ID header: absent: from now on; `-1`: from the start; else after that event.
+def parse_last_event_id(value: str | None) -> EventId | None:
+    """Read the Last-Event-ID header: the last event that the client has seen; None: all events, from the first.
 
     Raises:
-        InvalidRequest: it is neither `-1` nor an id that Treadle has given out.
+        InvalidRequest: it is neither `-1`, `0` nor an id that Treadle has given out.
     """
-    if not value:
-        return Resume(after=None, live_only=True)
-    if value == FROM_THE_START:
-        return Resume(after=None, live_only=False)
+    if value is None or value in FROM_THE_START:
+        return None
     try:
-        return Resume(after=EventId.parse(value), live_only=False)
+        return EventId.parse(value)
     except InvalidRequest as error:
         raise InvalidRequest(f"Last-Event-ID: {error} Or send `-1` for all events that are kept.") from error
 
@@ -46,7 +44,7 @@ def encode(event: Event, *, with_id: bool = True) -> bytes:
 
 
 async def frames(
-    subscription: Subscription, heartbeat_secs: float, *, with_id: bool = True
+    source: EventSource, heartbeat_secs: float, *, with_id: bool = True
 ) -> AsyncGenerator[bytes]:
     """Frames, as many at a time as there are events, and a heartbeat after each silence; ends with the run.
 
@@ -56,7 +54,7 @@ async def frames(
     while True:
         try:
             async with asyncio.timeout(heartbeat_secs):
-                events = await subscription.next_batch()
+                events = await source.next_batch()
         except TimeoutError:
             yield HEARTBEAT
             continue

@@ -43,8 +43,9 @@ class Subscription:
         self._live_only = live_only and after is None
         self._new = new
         self._queue_bytes = queue_bytes
+        self.queued_bytes = 0
+        """What has arrived live and was not taken yet."""
         self._queue: deque[Batch] = deque()
-        self._queued = 0
         self._behind = False
         self._closing: dict[str, Any] | None = None
         self._wake = asyncio.Event()
@@ -103,11 +104,11 @@ class Subscription:
         """A batch has arrived live."""
         if self._behind or self.end is not None:
             return
-        if self._queue and self._queued + batch.size > self._queue_bytes:
+        if self._queue and self.queued_bytes + batch.size > self._queue_bytes:
             self._fall_behind()
             return
         self._queue.append(batch)
-        self._queued += batch.size
+        self.queued_bytes += batch.size
         self._wake.set()
 
     def subscribed(self) -> None:
@@ -139,7 +140,7 @@ class Subscription:
 
     def _forget_offers(self) -> None:
         self._queue.clear()
-        self._queued = 0
+        self.queued_bytes = 0
 
     async def _catch_up(self) -> list[Event]:
         self._behind = False
@@ -182,7 +183,7 @@ class Subscription:
 
     def _take_offers(self) -> list[Event]:
         batch = self._queue.popleft()
-        self._queued -= batch.size
+        self.queued_bytes -= batch.size
         if not self._follows(batch.first):
             self._fall_behind()
             return []
