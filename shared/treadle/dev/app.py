@@ -1,7 +1,7 @@
 """`treadle dev` as a whole: servers, migrations and services, in the order that makes them ready soonest.
 
 Everything is started at once. The services are loaded while the servers start, and are let go once the
-database is migrated (`treadle.dev.launch`). The end is in order: services first, then Valkey, NATS, Postgres.
+database is migrated (`treadle.dev.launch`). The end is in order: the services, then the servers.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ import time
 
 from treadle.dev.backends import backends
 from treadle.dev.backoff import Backoff
+from treadle.dev.data_dir import refuse_unusable_data_dir
 from treadle.dev.lock import DataDirLock
 from treadle.dev.options import DevOptions
 from treadle.dev.output import Output
 from treadle.dev.port import refuse_taken_port
 from treadle.dev.readiness import until_ok
 from treadle.dev.servers import EmbeddedServer, start_together, stop_together
-from treadle.dev.servers.base import make_data_dir
 from treadle.dev.service import Service
 from treadle.dev.services import migration, services
 from treadle.dev.summary import summary
@@ -27,6 +27,8 @@ from treadle.dev.supervisor import Supervisor, describe_end
 from treadle.errors import TreadleError
 
 _STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+# `timeout`, and runners that pass Ctrl-C on to a child that got it already, make two signals of one.
+SAME_SIGNAL_SECS = 0.5
 
 
 async def serve(options: DevOptions, output: Output) -> int:
@@ -35,7 +37,7 @@ async def serve(options: DevOptions, output: Output) -> int:
     Raises:
         TreadleError: the data directory or the port is taken, or a setting cannot be used.
     """
-    make_data_dir(options.data_dir)
+    refuse_unusable_data_dir(options.data_dir)
     with DataDirLock(options.data_dir, address=options.address):
         refuse_taken_port(options.host, options.port)
         return await Dev(options, output).run()
@@ -46,6 +48,7 @@ class Dev:
 
     def __init__(self, options: DevOptions, output: Output) -> None:
         self._began = time.monotonic()
+        self._asked = float("-inf")
         self._options = options
         self._output = output
         self._backends = backends(options.data_dir, os.environ)
@@ -91,12 +94,15 @@ class Dev:
             return
         self._output.progress("the database is up to date; starting the services")
         self._supervisor.let_go()
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._announce(), name="announce")
+            for server in self._servers:
+                group.create_task(keep_up(server, self._output), name=f"keep {server.name}")
+
+    async def _announce(self) -> None:
         await until_ok(self._options.host, self._options.port)
         elapsed = time.monotonic() - self._began
         self._output.ready(f"Treadle is ready after {elapsed:.1f} s", summary(self._options, self._backends))
-        async with asyncio.TaskGroup() as group:
-            for server in self._servers:
-                group.create_task(keep_up(server, self._output), name=f"keep {server.name}")
 
     async def _migrated(self) -> None:
         """Start the servers, and migrate as soon as they answer, in a process loaded meanwhile."""
@@ -131,6 +137,9 @@ class Dev:
             loop.add_signal_handler(signum, self._asked_to_stop)
 
     def _asked_to_stop(self) -> None:
+        since, self._asked = time.monotonic() - self._asked, time.monotonic()
+        if since < SAME_SIGNAL_SECS:
+            return
         if self._supervisor.stopping:
             self._output.say("not waiting any longer")
             self._supervisor.kill()
@@ -150,5 +159,5 @@ async def keep_up(server: EmbeddedServer, output: Output) -> None:
         await asyncio.sleep(delay)
         try:
             await server.start()
-        except TreadleError as error:
-            output.say(str(error))
+        except (TreadleError, OSError) as error:
+            output.say(f"{server.name} did not start: {error}")

@@ -14,7 +14,7 @@ from treadle.dev.launch import LIFELINE
 from treadle.dev.output import Output
 
 # A worker breaks a step off after 5 s and hands its run back; with the servers all is over in under 10 s.
-STOP_GRACE_SECS = 6.5
+STOP_GRACE_SECS = 7.0
 # How long output may still come after the process ended: something it started may hold the pipe.
 _LAST_WORDS_SECS = 1.0
 
