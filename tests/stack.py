@@ -35,6 +35,7 @@ class Service:
         self.log: list[str] = []
         self._process = process
         self._grown = asyncio.Condition()
+        self._closed = False
         self._reading = asyncio.create_task(self._read(), name=f"log-{name}-{process.pid}")
 
     @property
@@ -60,7 +61,7 @@ class Service:
     async def logged(self, text: str) -> bool:
         """Wait until the log has a line with this text; False when the process ends without one."""
         async with asyncio.timeout(READY_SECS), self._grown:
-            await self._grown.wait_for(lambda: self._reading.done() or text in self.text)
+            await self._grown.wait_for(lambda: self._closed or text in self.text)
         return text in self.text
 
     async def _read(self) -> None:
@@ -69,6 +70,9 @@ class Service:
             async with self._grown:
                 self.log.append(line.decode(errors="replace").rstrip())
                 self._grown.notify_all()
+        async with self._grown:
+            self._closed = True
+            self._grown.notify_all()
 
     @property
     def text(self) -> str:
@@ -141,12 +145,12 @@ class Stack:
 
     async def start(self, *names: str, **settings: str) -> list[Service]:
         """Start services side by side, and wait until all take work."""
-        started = [await self._spawn(name, settings) for name in names]
-        self._services += started
+        started = [await self.spawn(name, **settings) for name in names]
         await asyncio.gather(*(service.ready() for service in started))
         return started
 
-    async def _spawn(self, name: str, settings: Mapping[str, str]) -> Service:
+    async def spawn(self, name: str, **settings: str) -> Service:
+        """Start a service, and do not wait for it."""
         port = free_port() if name == "api" else 0
         process = await asyncio.create_subprocess_exec(
             sys.executable,
@@ -156,7 +160,8 @@ class Stack:
             stdout=PIPE,
             stderr=STDOUT,
         )
-        return Service(name, process, port)
+        self._services.append(Service(name, process, port))
+        return self._services[-1]
 
     async def close(self) -> None:
         """Stop whatever still runs; what was paused goes on, so that it can."""

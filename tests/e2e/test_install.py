@@ -55,10 +55,13 @@ async def installed(home: Path) -> Path:
     await run(
         *(python, *PIP, "install", "--require-hashes", "--no-deps", "-r", LOCK), cwd=home, secs=INSTALL_SECS
     )
-    wheel = next(home.glob("treadle-*.whl"))
-    await run(python, *PIP, "install", "--no-deps", wheel, cwd=home, secs=INSTALL_SECS)
+    await run(python, *PIP, "install", "--no-deps", wheel_in(home), cwd=home, secs=INSTALL_SECS)
     await run(python, *PIP, "check", cwd=home, secs=INSTALL_SECS)
     return bin_folder
+
+
+def wheel_in(home: Path) -> Path:
+    return next(home.glob("treadle-*.whl"))
 
 
 @asynccontextmanager

@@ -10,12 +10,14 @@ from collections import Counter
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import asyncpg
 from langgraph_sdk.client import LangGraphClient
 from langgraph_sdk.schema import Run
+from watchfiles import awatch  # pyright: ignore[reportUnknownVariableType]
 
+from tests.e2e.steps import begun, events, join, new_thread, numbers, values, wait
 from tests.stack import Stack, marks, running_stack
 
 LEASE_SECS = 3.0
@@ -24,15 +26,12 @@ LEASE = {"TREADLE_LEASE_SECS": str(LEASE_SECS)}
 TAKEOVER_SECS = LEASE_SECS + 5
 
 
-async def new_thread(client: LangGraphClient) -> str:
-    return (await client.threads.create())["thread_id"]
-
-
 async def marked(log: Path, what: str, count: int, secs: float = 30) -> None:
-    """Wait until a graph has left `count` marks of a kind. Files tell nobody of their growth: look, in short turns."""
+    """Wait until a graph has left `count` marks of a kind."""
     async with asyncio.timeout(secs):
-        while sum(mark[0] == what for mark in marks(log)) < count:
-            await asyncio.sleep(0.02)
+        async for _ in awatch(log.parent, step=10, rust_timeout=200, yield_on_timeout=True):
+            if sum(mark[0] == what for mark in marks(log)) >= count:
+                return
 
 
 @asynccontextmanager
@@ -58,8 +57,8 @@ async def test_forty_runs_of_one_thread_run_one_after_the_other_over_four_worker
             )
             for n in range(40)
         ]
-        await client.runs.join(thread, runs[-1]["run_id"])
-        done = cast("dict[str, Any]", await client.threads.get_state(thread))["values"]["done"]
+        await join(client, thread, runs[-1])
+        done = (await values(client, thread))["done"]
     expected = [(what, f"run{n}") for n in range(40) for what in ("start", "end")]
     assert [(what, label) for what, label, _ in marks(log)] == expected
     assert done == [f"run{n}" for n in range(40)]
@@ -72,14 +71,13 @@ async def test_threads_do_not_wait_for_each_other(tmp_path: Path) -> None:
         slow = await new_thread(client)
         body = {"log": str(log), "label": "slow", "delay": 60}
         await client.runs.create(slow, "marked", input=body)
-        await client.runs.create(slow, "marked", input={**body, "label": "behind"}, multitask_strategy="enqueue")
+        await client.runs.create(
+            slow, "marked", input={**body, "label": "behind"}, multitask_strategy="enqueue"
+        )
         await marked(log, "start", 1)
         others = [await new_thread(client) for _ in range(12)]
         await asyncio.gather(
-            *(
-                client.runs.wait(other, "marked", input={"log": str(log), "label": "quick"})
-                for other in others
-            )
+            *(wait(client, other, "marked", input={"log": str(log), "label": "quick"}) for other in others)
         )
         await client.threads.delete(slow)
     assert Counter(label for what, label, _ in marks(log) if what == "end") == {"quick": 12}
@@ -101,9 +99,7 @@ async def test_runs_of_a_killed_worker_go_on_elsewhere_from_their_last_checkpoin
         await victim.kill()
         killed = time.monotonic()
         gate.touch()
-        await asyncio.gather(
-            *(client.runs.join(thread, run["run_id"]) for thread, run in zip(threads, runs, strict=True))
-        )
+        await asyncio.gather(*(join(client, thread, run) for thread, run in zip(threads, runs, strict=True)))
         took = time.monotonic() - killed
         ended = [
             await client.runs.get(thread, run["run_id"]) for thread, run in zip(threads, runs, strict=True)
@@ -132,16 +128,16 @@ async def test_a_worker_that_was_paused_past_its_lease_changes_nothing(tmp_path:
             stream_mode=["values", "custom"],
             durability="sync",
         )
-        await streamed(client, thread, run, "custom")
+        await begun(client.runs.join_stream(thread, run["run_id"]))
         zombie.pause()
         heir = await stack.worker()
         await marked(log, "dwell", 2)
         gate.touch()
-        await client.runs.join(thread, run["run_id"])
+        await join(client, thread, run)
         before, told = await snapshot(stack, run["run_id"]), await everything(client, thread, run)
         zombie.resume()
         assert await zombie.logged("attempt 1")
-        await client.runs.wait(await new_thread(client), "steps", input={"text": "a"})
+        await wait(client, await new_thread(client), "steps", input={"text": "a"})
         assert await snapshot(stack, run["run_id"]) == before
         assert await everything(client, thread, run) == told
     assert [data["attempt"] for event, data, _ in told if event == "metadata"] == [1, 2]
@@ -159,14 +155,6 @@ def input_of(log: Path, gate: Path) -> dict[str, Any]:
     return {"log": str(log), "label": "run", "gate": str(gate)}
 
 
-async def streamed(client: LangGraphClient, thread: str, run: Run, event: str) -> None:
-    """Wait until a run has published an event of a kind."""
-    async for part in client.runs.join_stream(thread, run["run_id"], last_event_id="-1"):
-        if part.event == event:
-            return
-    raise AssertionError(f"the run ended without {event}")
-
-
 async def everything(client: LangGraphClient, thread: str, run: Run) -> list[tuple[str, Any, str | None]]:
     """All events of a run, with their ids."""
     stream = client.runs.join_stream(thread, run["run_id"], last_event_id="-1")
@@ -175,7 +163,10 @@ async def everything(client: LangGraphClient, thread: str, run: Run) -> list[tup
 
 async def snapshot(stack: Stack, run_id: str) -> list[Any]:
     """All that a run may change."""
-    of_run, of_thread = "where run_id = $1", "where thread_id = (select thread_id from treadle.run where run_id = $1)"
+    of_run, of_thread = (
+        "where run_id = $1",
+        "where thread_id = (select thread_id from treadle.run where run_id = $1)",
+    )
     of_text = "where thread_id = (select thread_id::text from treadle.run where run_id = $1)"
     async with connection(stack) as db:
         return [
@@ -196,37 +187,37 @@ async def test_a_join_through_another_api_process_misses_nothing_and_repeats_not
     async with running_stack("api", "api", "worker", N_JOBS_PER_WORKER="20") as stack:
         first, other = (service.client for service in stack.services("api"))
         chance = random.Random(20)
-        for shape in ({"count": 100, "gap": 0.005, "burst": 1}, {"count": 1000, "gap": 0.02, "burst": 20}):
+        shapes: list[dict[str, Any]] = [
+            {"count": 100, "gap": 0.005, "burst": 1},
+            {"count": 1000, "gap": 0.02, "burst": 20},
+        ]
+        for shape in shapes:
             joins = await asyncio.gather(*(one_join(first, other, shape, chance) for _ in range(25)))
-            for numbers, ids in joins:
-                assert numbers == list(range(shape["count"]))
-                assert len(set(ids)) == len(ids)
+            for joined in joins:
+                assert [number for number, _ in joined] == list(range(shape["count"]))
+                assert len({event_id for _, event_id in joined}) == len(joined)
 
 
 async def one_join(
     first: LangGraphClient, other: LangGraphClient, shape: dict[str, Any], chance: random.Random
-) -> tuple[list[int], list[str]]:
+) -> list[tuple[int, str]]:
     thread = await new_thread(first)
     run = await first.runs.create(thread, "emitting", input=shape, stream_mode=["custom"])
     await asyncio.sleep(chance.uniform(0, 1.2))
-    parts = [part async for part in other.runs.join_stream(thread, run["run_id"], last_event_id="-1")]
-    return (
-        [part.data["n"] for part in parts if part.event == "custom"],
-        [part.id or "" for part in parts if part.event == "custom"],
-    )
+    return await numbers(other.runs.join_stream(thread, run["run_id"]))
 
 
 async def test_a_run_accepted_while_nats_is_down_runs_once_it_is_back() -> None:
     async with running_stack("api", "worker", "scheduler") as stack:
         client = stack.services("api")[0].client
         thread = await new_thread(client)
-        await client.runs.wait(thread, "steps", input={"text": "before"})
+        await wait(client, thread, "steps", input={"text": "before"})
         await stack.servers.nats.stop()
         run = await client.runs.create(thread, "steps", input={"text": "during"})
         assert run["status"] == "pending"
         await stack.servers.nats.start()
-        values = cast("dict[str, Any]", await client.runs.join(thread, run["run_id"]))
-        assert values["text"] == "DURING!"
+        made = await join(client, thread, run)
+        assert made["text"] == "DURING!"
 
 
 async def test_without_redis_background_runs_and_wait_still_work() -> None:
@@ -234,10 +225,10 @@ async def test_without_redis_background_runs_and_wait_still_work() -> None:
         client = stack.services("api")[0].client
         thread = await new_thread(client)
         await stack.servers.valkey.stop()
-        values = cast("dict[str, Any]", await client.runs.wait(thread, "steps", input={"text": "a"}))
-        assert values["text"] == "A!"
+        made = await wait(client, thread, "steps", input={"text": "a"})
+        assert made["text"] == "A!"
         run = await client.runs.create(thread, "steps", input={"text": "b"})
-        assert cast("dict[str, Any]", await client.runs.join(thread, run["run_id"]))["text"] == "B!"
+        assert (await join(client, thread, run))["text"] == "B!"
         slow = await client.runs.create(thread, "slow", input={"delay": 60})
         await client.runs.cancel(thread, slow["run_id"], wait=True)
         assert (await client.runs.get(thread, slow["run_id"]))["status"] == "interrupted"
@@ -245,11 +236,11 @@ async def test_without_redis_background_runs_and_wait_still_work() -> None:
         async with asyncio.timeout(20):
             while not (told := await stream(client, thread)):
                 continue
-        assert told[0] == "metadata" and told[-1] == "values"
+        assert (told[0], told[-1]) == ("metadata", "values")
 
 
 async def stream(client: LangGraphClient, thread: str) -> list[str]:
-    return [part.event async for part in client.runs.stream(thread, "steps", input={"text": "c"})]
+    return [event for event, _ in await events(client.runs.stream(thread, "steps", input={"text": "c"}))]
 
 
 async def test_a_node_that_blocks_longer_than_the_lease_keeps_all_leases(tmp_path: Path) -> None:
@@ -257,13 +248,13 @@ async def test_a_node_that_blocks_longer_than_the_lease_keeps_all_leases(tmp_pat
     async with running_stack("api", "scheduler", "worker", "worker", N_JOBS_PER_WORKER="3", **LEASE) as stack:
         client = stack.services("api")[0].client
         beside, blocked = await new_thread(client), await new_thread(client)
-        input = {"log": str(log), "label": "beside", "delay": LEASE_SECS * 1.5}
+        given = {"log": str(log), "label": "beside", "delay": LEASE_SECS * 1.5}
         runs = [
-            (beside, await client.runs.create(beside, "marked", input=input)),
-            (blocked, await client.runs.create(blocked, "blocking", input={**input, "label": "blocked"})),
+            (beside, await client.runs.create(beside, "marked", input=given)),
+            (blocked, await client.runs.create(blocked, "blocking", input={**given, "label": "blocked"})),
         ]
         for thread, run in runs:
-            await client.runs.join(thread, run["run_id"])
+            await join(client, thread, run)
         async with connection(stack) as db:
             attempts = await db.fetch("select attempt, status from treadle.run")
     assert [(row["attempt"], row["status"]) for row in attempts] == [(1, "success")] * 2
@@ -282,7 +273,7 @@ async def test_a_draining_worker_hands_its_run_to_another_at_once(tmp_path: Path
         await leaving.logged("draining")
         gate.touch()
         assert await leaving.stop() == 0
-        await client.runs.join(thread, run["run_id"])
+        await join(client, thread, run)
         assert (await client.runs.get(thread, run["run_id"]))["status"] == "success"
         async with connection(stack) as db:
             crashes = await db.fetchval("select crashes from treadle.run")
@@ -304,22 +295,23 @@ async def test_a_run_that_kills_its_workers_is_given_up_with_a_dead_letter(tmp_p
             await stack.worker()
             await marked(log, "die", deaths)
         await stack.worker()
-        answer = cast("dict[str, Any]", await client.runs.join(thread, run["run_id"]))
+        answer = await join(client, thread, run)
         async with connection(stack) as db:
             letter = await db.fetchrow("select * from treadle.dead_letter")
     assert "BG_JOB_MAX_RETRIES" in answer["__error__"]["message"]
     assert len(marks(log)) == 2
-    assert letter is not None and letter["attempts"] == 2 and str(letter["run_id"]) == run["run_id"]
+    assert letter is not None
+    assert (letter["attempts"], str(letter["run_id"])) == (2, run["run_id"])
 
 
 async def test_a_run_has_its_time_and_no_more(tmp_path: Path) -> None:
     async with running_stack("api", "worker", BG_JOB_TIMEOUT_SECS="0.5") as stack:
         client = stack.services("api")[0].client
         thread = await new_thread(client)
-        answer = await client.runs.wait(thread, "slow", input={"delay": 60}, raise_error=False)
-        assert "BG_JOB_TIMEOUT_SECS" in cast("dict[str, Any]", answer)["__error__"]["message"]
+        answer = await wait(client, thread, "slow", input={"delay": 60}, raise_error=False)
+        assert "BG_JOB_TIMEOUT_SECS" in answer["__error__"]["message"]
         assert (await client.runs.list(thread))[0]["status"] == "timeout"
-        assert (await client.threads.get_state(thread))["values"]["steps"] == ["before"]
+        assert (await values(client, thread))["steps"] == ["before"]
 
 
 async def test_another_scheduler_takes_the_lead_when_the_leader_dies() -> None:
@@ -334,7 +326,14 @@ async def test_another_scheduler_takes_the_lead_when_the_leader_dies() -> None:
         await stack.servers.nats.stop()
         run = await client.runs.create(thread, "steps", input={"text": "a"})
         await stack.servers.nats.start()
-        await client.runs.join(thread, run["run_id"])
+        await join(client, thread, run)
         assert (await client.runs.get(thread, run["run_id"]))["status"] == "success"
 
 
+async def test_a_worker_that_waits_for_nats_says_so_and_stops_when_told() -> None:
+    async with running_stack() as stack:
+        await stack.servers.nats.stop()
+        worker = await stack.spawn("worker")
+        assert await worker.logged("waiting for NATS at")
+        assert await worker.stop() == 0
+        await stack.servers.nats.start()

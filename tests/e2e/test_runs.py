@@ -12,30 +12,13 @@ from langgraph_sdk.client import LangGraphClient
 from langgraph_sdk.errors import ConflictError, NotFoundError, UnprocessableEntityError
 from langgraph_sdk.schema import Command
 
+from tests.e2e.steps import begun, events, join, leave, new_thread, numbers, values, wait
 from tests.stack import marks
-
-TERMINAL = {"success", "error", "timeout", "interrupted"}
-
-
-async def new_thread(client: LangGraphClient) -> str:
-    return (await client.threads.create())["thread_id"]
-
-
-async def events(stream: Any) -> list[tuple[str, Any]]:
-    return [(part.event, part.data) async for part in stream]
-
-
-async def begun(stream: Any, event: str = "custom") -> None:
-    """Read a stream until an event of a kind has come."""
-    async for part in stream:
-        if part.event == event:
-            return
-    raise AssertionError(f"the stream ended without {event}")
 
 
 async def test_wait_answers_with_the_final_values(client: LangGraphClient) -> None:
-    values = await client.runs.wait(await new_thread(client), "steps", input={"text": "hi"})
-    assert values == {"text": "HI!", "steps": ["first", "second"]}
+    made = await wait(client, await new_thread(client), "steps", input={"text": "hi"})
+    assert made == {"text": "HI!", "steps": ["first", "second"]}
 
 
 async def test_a_stream_tells_everything_in_order(client: LangGraphClient) -> None:
@@ -54,7 +37,7 @@ async def test_a_background_run_ends_and_its_thread_holds_the_values(client: Lan
     thread = await new_thread(client)
     run = await client.runs.create(thread, "steps", input={"text": "a"}, metadata={"team": "blue"})
     assert run["status"] == "pending"
-    assert await client.runs.join(thread, run["run_id"]) == {"text": "A!", "steps": ["first", "second"]}
+    assert await join(client, thread, run) == {"text": "A!", "steps": ["first", "second"]}
     assert (await client.runs.get(thread, run["run_id"]))["status"] == "success"
     shown = await client.threads.get(thread)
     assert shown["status"] == "idle"
@@ -75,69 +58,73 @@ async def test_a_graph_that_raises_ends_as_error_at_once(client: LangGraphClient
     assert run["status"] == "error"
     shown = cast("dict[str, Any]", await client.threads.get(thread))
     assert (shown["status"], shown["error"]["error"]) == ("error", "ValueError")
-    answer = await client.runs.wait(thread, "failing", input={"text": "a"}, raise_error=False)
+    answer = await wait(client, thread, "failing", input={"text": "a"}, raise_error=False)
     assert answer == {"__error__": {"error": "ValueError", "message": "the node failed on purpose"}}
 
 
 async def test_an_interrupt_waits_for_its_answer(client: LangGraphClient) -> None:
     thread = await new_thread(client)
-    stopped = cast("dict[str, Any]", await client.runs.wait(thread, "approval", input={"text": "a"}))
+    stopped = await wait(client, thread, "approval", input={"text": "a"})
     assert stopped["__interrupt__"][0]["value"] == {"question": "go on?"}
     shown = await client.threads.get(thread)
     assert shown["status"] == "interrupted"
-    assert [item["value"] for found in shown["interrupts"].values() for item in found] == [{"question": "go on?"}]
+    assert [item["value"] for found in shown["interrupts"].values() for item in found] == [
+        {"question": "go on?"}
+    ]
     state = await client.threads.get_state(thread)
     assert state["next"] == ["ask"]
-    resumed = cast("dict[str, Any]", await client.runs.wait(thread, "approval", command=Command(resume="yes")))
+    resumed = await wait(client, thread, "approval", command=Command(resume="yes"))
     assert "__interrupt__" not in resumed
     assert (await client.threads.get(thread))["status"] == "idle"
 
 
 async def test_a_command_updates_and_goes_to_a_node(client: LangGraphClient) -> None:
     thread = await new_thread(client)
-    await client.runs.wait(thread, "steps", input={"text": "a"})
+    await wait(client, thread, "steps", input={"text": "a"})
     command = Command(goto="second", update={"text": "b"})
-    values = cast("dict[str, Any]", await client.runs.wait(thread, "steps", command=command))
-    assert values["text"] == "b!"
+    made = await wait(client, thread, "steps", command=command)
+    assert made["text"] == "b!"
 
 
 async def test_a_static_interrupt_stops_before_its_node(client: LangGraphClient) -> None:
     thread = await new_thread(client)
-    await client.runs.wait(thread, "steps", input={"text": "a"}, interrupt_before=["second"])
+    await wait(client, thread, "steps", input={"text": "a"}, interrupt_before=["second"])
     assert (await client.threads.get_state(thread))["next"] == ["second"]
     assert (await client.threads.get(thread))["status"] == "interrupted"
-    values = cast("dict[str, Any]", await client.runs.wait(thread, "steps", input=None))
-    assert values["steps"] == ["first", "second"]
+    made = await wait(client, thread, "steps", input=None)
+    assert made["steps"] == ["first", "second"]
 
 
 async def test_an_old_checkpoint_can_be_forked(client: LangGraphClient) -> None:
     thread = await new_thread(client)
-    await client.runs.wait(thread, "steps", input={"text": "a"})
+    await wait(client, thread, "steps", input={"text": "a"})
     history = await client.threads.get_history(thread)
     before_second = next(state for state in history if state["next"] == ["second"])
     await client.threads.update_state(thread, {"text": "other"}, checkpoint=before_second["checkpoint"])
-    values = cast("dict[str, Any]", await client.runs.wait(thread, "steps", input=None))
-    assert values["text"] == "other!"
-    again = await client.runs.wait(thread, "steps", input=None, checkpoint=before_second["checkpoint"])
-    assert cast("dict[str, Any]", again)["text"] == "A!"
+    made = await wait(client, thread, "steps", input=None)
+    assert made["text"] == "other!"
+    again = await wait(client, thread, "steps", input=None, checkpoint=before_second["checkpoint"])
+    assert again["text"] == "A!"
 
 
 async def test_context_and_configurable_reach_the_graph(client: LangGraphClient) -> None:
     thread = await new_thread(client)
-    values = await client.runs.wait(
-        thread, "contextual", input={"text": ""}, context={"user": "ann", "language": "de"}
+    made = await wait(
+        client, thread, "contextual", input={"text": ""}, context={"user": "ann", "language": "de"}
     )
-    assert cast("dict[str, Any]", values)["text"] == "de:ann"
-    values = await client.runs.wait(
-        thread, "contextual", input={"text": ""}, config={"configurable": {"user": "bob"}}
+    assert made["text"] == "de:ann"
+    made = await wait(
+        client, thread, "contextual", input={"text": ""}, config={"configurable": {"user": "bob"}}
     )
-    assert cast("dict[str, Any]", values)["text"] == "-:bob"
+    assert made["text"] == "-:bob"
 
 
 async def test_subgraphs_stream_under_their_namespace(client: LangGraphClient) -> None:
     thread = await new_thread(client)
     told = await events(
-        client.runs.stream(thread, "parent", input={"text": "x"}, stream_mode="updates", stream_subgraphs=True)
+        client.runs.stream(
+            thread, "parent", input={"text": "x"}, stream_mode="updates", stream_subgraphs=True
+        )
     )
     inside = [data for event, data in told if event.startswith("updates|child:")]
     assert [next(iter(data)) for data in inside] == ["inner_a", "inner_b"]
@@ -146,17 +133,17 @@ async def test_subgraphs_stream_under_their_namespace(client: LangGraphClient) -
 @pytest.mark.parametrize("durability", ["sync", "async", "exit"])
 async def test_each_durability_keeps_the_final_state(client: LangGraphClient, durability: Any) -> None:
     thread = await new_thread(client)
-    await client.runs.wait(thread, "steps", input={"text": "a"}, durability=durability)
+    await wait(client, thread, "steps", input={"text": "a"}, durability=durability)
     history = await client.threads.get_history(thread, limit=100)
     assert history[0]["values"] == {"text": "A!", "steps": ["first", "second"]}
     assert len(history) == (1 if durability == "exit" else 4)
 
 
 async def test_a_stateless_run_leaves_no_thread(client: LangGraphClient) -> None:
-    values = await client.runs.wait(None, "steps", input={"text": "a"})
-    assert values == {"text": "A!", "steps": ["first", "second"]}
+    made = await wait(client, None, "steps", input={"text": "a"})
+    assert made == {"text": "A!", "steps": ["first", "second"]}
     run = await client.runs.create(None, "steps", input={"text": "a"})
-    await client.runs.join(run["thread_id"], run["run_id"])
+    await join(client, run["thread_id"], run)
     with pytest.raises(NotFoundError):
         await client.threads.get(run["thread_id"])
     told = await events(client.runs.stream(None, "steps", input={"text": "a"}, stream_mode="updates"))
@@ -165,15 +152,18 @@ async def test_a_stateless_run_leaves_no_thread(client: LangGraphClient) -> None
 
 async def test_a_stateless_run_that_is_kept_leaves_its_thread(client: LangGraphClient) -> None:
     run = await client.runs.create(None, "steps", input={"text": "a"}, on_completion="keep")
-    await client.runs.join(run["thread_id"], run["run_id"])
-    assert (await client.threads.get(run["thread_id"]))["values"] == {"text": "A!", "steps": ["first", "second"]}
+    await join(client, run["thread_id"], run)
+    assert (await client.threads.get(run["thread_id"]))["values"] == {
+        "text": "A!",
+        "steps": ["first", "second"],
+    }
 
 
 async def test_a_missing_thread_is_made_when_asked(client: LangGraphClient) -> None:
     thread = str(uuid4())
     with pytest.raises(NotFoundError):
         await client.runs.create(thread, "steps", input={"text": "a"})
-    await client.runs.wait(thread, "steps", input={"text": "a"}, if_not_exists="create")
+    await wait(client, thread, "steps", input={"text": "a"}, if_not_exists="create")
     assert (await client.threads.get(thread))["status"] == "idle"
 
 
@@ -186,14 +176,14 @@ async def test_a_cancelled_run_keeps_its_checkpoints(client: LangGraphClient) ->
     assert (await client.runs.get(thread, run["run_id"]))["status"] == "interrupted"
     shown = await client.threads.get(thread)
     assert shown["status"] == "interrupted"
-    assert (await client.threads.get_state(thread))["values"]["steps"] == ["before"]
+    assert (await values(client, thread))["steps"] == ["before"]
     with pytest.raises(NotFoundError):
         await client.runs.cancel(thread, run["run_id"])
 
 
 async def test_a_rolled_back_run_leaves_nothing(client: LangGraphClient) -> None:
     thread = await new_thread(client)
-    await client.runs.wait(thread, "slow", input={"delay": 0})
+    await wait(client, thread, "slow", input={"delay": 0})
     before = await client.threads.get_history(thread, limit=100)
     stream = client.runs.stream(thread, "slow", input={"delay": 60}, stream_mode=["custom"])
     await begun(stream)
@@ -230,8 +220,8 @@ async def test_a_new_run_supersedes_those_before_it(client: LangGraphClient, str
     await begun(client.runs.stream(thread, "slow", input={"delay": 60}, stream_mode=["custom"]))
     running = (await client.runs.list(thread))[0]
     waiting = await client.runs.create(thread, "slow", input={"delay": 60}, multitask_strategy="enqueue")
-    values = await client.runs.wait(thread, "slow", input={"delay": 0}, multitask_strategy=strategy)
-    steps = cast("dict[str, Any]", values)["steps"]
+    made = await wait(client, thread, "slow", input={"delay": 0}, multitask_strategy=strategy)
+    steps = made["steps"]
     assert steps == (["before"] if strategy == "interrupt" else []) + ["before", "slept", "done"]
     for earlier in (running, waiting):
         if strategy == "interrupt":
@@ -248,7 +238,7 @@ async def test_a_delayed_run_begins_when_it_is_due(client: LangGraphClient, tmp_
     )
     assert (await client.runs.get(thread, run["run_id"]))["status"] == "pending"
     assert marks(log) == []
-    await client.runs.join(thread, run["run_id"])
+    await join(client, thread, run)
     assert [what for what, _, _ in marks(log)] == ["start", "end"]
 
 
@@ -258,9 +248,9 @@ async def test_a_client_that_leaves_takes_its_run_along_if_it_wished_so(client: 
         thread, "slow", input={"delay": 60}, stream_mode=["custom"], on_disconnect="cancel"
     )
     await begun(stream)
-    await cast(Any, stream).aclose()
+    await leave(stream)
     run = (await client.runs.list(thread))[0]
-    await client.runs.join(thread, run["run_id"])
+    await join(client, thread, run)
     assert (await client.runs.get(thread, run["run_id"]))["status"] == "interrupted"
 
 
@@ -268,16 +258,16 @@ async def test_a_run_goes_on_when_its_client_leaves(client: LangGraphClient) -> 
     thread = await new_thread(client)
     stream = client.runs.stream(thread, "slow", input={"delay": 0.3}, stream_mode=["custom"])
     await begun(stream)
-    await cast(Any, stream).aclose()
+    await leave(stream)
     run = (await client.runs.list(thread))[0]
-    await client.runs.join(thread, run["run_id"])
+    await join(client, thread, run)
     assert (await client.runs.get(thread, run["run_id"]))["status"] == "success"
 
 
 async def test_a_removed_run_is_gone_with_its_checkpoints(client: LangGraphClient) -> None:
     thread = await new_thread(client)
     ended = await client.runs.create(thread, "steps", input={"text": "a"})
-    await client.runs.join(thread, ended["run_id"])
+    await join(client, thread, ended)
     await client.runs.delete(thread, ended["run_id"])
     assert await client.threads.get_history(thread) == []
     await begun(client.runs.stream(thread, "slow", input={"delay": 60}, stream_mode=["custom"]))
@@ -302,27 +292,18 @@ async def test_a_busy_thread_can_be_removed(client: LangGraphClient) -> None:
 async def test_a_join_waits_for_a_run_that_is_on(client: LangGraphClient) -> None:
     thread = await new_thread(client)
     run = await client.runs.create(thread, "slow", input={"delay": 0.3})
-    joined = await asyncio.gather(*(client.runs.join(thread, run["run_id"]) for _ in range(5)))
-    assert all(values["steps"] == ["before", "slept", "done"] for values in cast("list[Any]", joined))
+    joined = await asyncio.gather(*(join(client, thread, run) for _ in range(5)))
+    assert all(made["steps"] == ["before", "slept", "done"] for made in joined)
 
 
 async def test_a_stream_that_was_cut_goes_on_after_its_last_event(client: LangGraphClient) -> None:
     thread = await new_thread(client)
     stream = client.runs.stream(thread, "emitting", input={"count": 50, "gap": 0.01}, stream_mode="custom")
-    seen: list[int] = []
-    last = ""
-    async for part in stream:
-        if part.event == "custom":
-            seen.append(part.data["n"])
-            last = part.id or ""
-        if len(seen) == 20:
-            break
-    await cast(Any, stream).aclose()
+    first = await numbers(stream, most=20)
+    await leave(stream)
     run = (await client.runs.list(thread))[0]
-    async for part in client.runs.join_stream(thread, run["run_id"], last_event_id=last):
-        if part.event == "custom":
-            seen.append(part.data["n"])
-    assert seen == list(range(50))
+    rest = await numbers(client.runs.join_stream(thread, run["run_id"], last_event_id=first[-1][1]))
+    assert [number for number, _ in first + rest] == list(range(50))
 
 
 @pytest.mark.parametrize(
@@ -341,7 +322,9 @@ async def test_a_stream_that_was_cut_goes_on_after_its_last_event(client: LangGr
         ("context", {"assistant_id": "steps", "context": {"a": 1}, "config": {"configurable": {"b": 2}}}),
     ],
 )
-async def test_a_refused_run_names_the_field(client: LangGraphClient, field: str, body: dict[str, Any]) -> None:
+async def test_a_refused_run_names_the_field(
+    client: LangGraphClient, field: str, body: dict[str, Any]
+) -> None:
     thread = await new_thread(client)
     with pytest.raises(UnprocessableEntityError) as refused:
         await client.http.post(f"/threads/{thread}/runs", json=body)

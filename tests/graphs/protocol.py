@@ -10,6 +10,7 @@ import asyncio
 import operator
 import os
 import time
+from pathlib import Path
 from typing import Annotated, Any, TypedDict
 
 from langgraph.config import get_stream_writer
@@ -28,7 +29,7 @@ class MarkState(TypedDict, total=False):
 
 def mark(state: MarkState, what: str) -> None:
     line = f"{what} {state.get('label', '-')} {os.getpid()}\n"
-    with open(state["log"], "a", encoding="utf-8") as file:
+    with open(state.get("log", os.devnull), "a", encoding="utf-8") as file:
         file.write(line)
 
 
@@ -37,7 +38,7 @@ async def work(state: MarkState) -> dict[str, Any]:
     mark(state, "start")
     await asyncio.sleep(state.get("delay", 0))
     mark(state, "end")
-    return {"done": [state["label"]]}
+    return {"done": [state.get("label")]}
 
 
 marked = StateGraph(MarkState).add_node("work", work).add_edge(START, "work").compile()
@@ -52,7 +53,7 @@ async def dwell(state: MarkState) -> dict[str, Any]:
     """The long middle in which workers are killed: lasts until the test opens the gate."""
     get_stream_writer()({"dwell": "begun"})
     mark(state, "dwell")
-    while not os.path.exists(state["gate"]):  # noqa: ASYNC240 - a file tells nobody of itself
+    while not Path(state.get("gate", "/")).exists():  # noqa: ASYNC110, ASYNC240 - a file tells nobody of itself
         await asyncio.sleep(0.02)
     return {"done": ["dwell"]}
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import operator
 import time
-from typing import Annotated, Any, Literal, cast
+from typing import Annotated, Any, Literal
 
 from langchain_core.language_models.fake_chat_models import GenericFakeChatModel
 from langchain_core.messages import AIMessage, AnyMessage
@@ -300,18 +300,21 @@ def spread(state: FanState) -> list[Send]:
     return [Send("square", {"number": number}) for number in state["numbers"]]
 
 
-def square(state: dict[str, Any]) -> dict[str, Any]:
+class NumberState(TypedDict):
+    """One of the numbers."""
+
+    number: int
+
+
+def square(state: NumberState) -> dict[str, Any]:
     """Square one number."""
-    number = cast("int", state["number"])
+    number = state["number"]
     time.sleep(0.02 * number)  # results arrive in the order of the numbers
     return {"squares": [number * number]}
 
 
 fanout = (
-    StateGraph(FanState)
-    .add_node("square", square)
-    .add_conditional_edges(START, spread, ["square"])
-    .compile()
+    StateGraph(FanState).add_node("square", square).add_conditional_edges(START, spread, ["square"]).compile()
 )
 
 
@@ -349,7 +352,10 @@ def greet(state: StepsState, runtime: Runtime[UserContext]) -> dict[str, Any]:
 
 
 contextual = (
-    StateGraph(StepsState, context_schema=UserContext).add_node("greet", greet).add_edge(START, "greet").compile()
+    StateGraph(StepsState, context_schema=UserContext)
+    .add_node("greet", greet)
+    .add_edge(START, "greet")
+    .compile()
 )
 
 
@@ -366,9 +372,14 @@ def look(state: SeenState, config: RunnableConfig) -> SeenState:
 
     def plain(values: dict[str, Any]) -> dict[str, Any]:
         simple = (str, int, float, bool, type(None), dict, list)
-        return {key: value if isinstance(value, simple) else f"<{type(value).__name__}>" for key, value in values.items()}
+        return {
+            key: value if isinstance(value, simple) else f"<{type(value).__name__}>"
+            for key, value in values.items()
+        }
 
-    rest = {key: value for key, value in config.items() if key not in ("configurable", "metadata", "callbacks")}
+    rest = {
+        key: value for key, value in config.items() if key not in ("configurable", "metadata", "callbacks")
+    }
     return {
         "seen_configurable": plain(dict(config.get("configurable", {}))),
         "seen_metadata": plain(dict(config.get("metadata", {}))),

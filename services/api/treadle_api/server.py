@@ -39,6 +39,11 @@ class _Server(uvicorn.Server):
             for number in (signal.SIGTERM, signal.SIGINT):
                 loop.remove_signal_handler(number)
 
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Let answers be finished for SHUTDOWN_SECS; what is still open then is broken off, which is no error."""
+        logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)
+        await super().shutdown(sockets)
+
 
 async def run(settings: Settings, registry: Registry, tracing: Tracing) -> None:
     """Serve until SIGTERM or SIGINT.

@@ -54,7 +54,10 @@ class Worker:
         """Work until SIGTERM or SIGINT, then drain."""
         self._drain.listen()
         async with AsyncExitStack() as stack:
-            executor, slots, bus = await self._build(stack)
+            built = await self._drain.unless_started(self._build(stack))
+            if built is None:
+                return
+            executor, slots, bus = built
             async with asyncio.TaskGroup() as tasks:
                 listener = tasks.create_task(cancels.listen(bus, executor), name="cancels")
                 serving = [tasks.create_task(slot.serve(), name=f"slot-{n}") for n, slot in enumerate(slots)]

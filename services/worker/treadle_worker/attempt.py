@@ -88,7 +88,8 @@ class Attempt:
             if event["event"] == "on_chain_stream" and event["run_id"] == str(self._run.run_id):
                 namespace, mode, payload = _chunk(event["data"].get("chunk"), subgraphs)
                 yield namespace, mode, payload
-            yield (), "events", event
+            else:
+                yield (), "events", event
 
     def _arguments(self, subgraphs: bool) -> dict[str, Any]:
         kwargs = self._run.kwargs

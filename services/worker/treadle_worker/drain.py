@@ -9,12 +9,15 @@ from __future__ import annotations
 import asyncio
 import logging
 import signal
-from collections.abc import Collection
+from collections.abc import Collection, Coroutine
+from typing import Any, TypeVar
 
 from treadle_worker.active import Stop
 from treadle_worker.execution import Executor
 
 log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 # A step that is not over this long after the grace period is broken off.
 LAST_STEP_SECS = 5.0
@@ -36,6 +39,17 @@ class Drain:
 
     def _on_signal(self) -> None:
         (self._hastened if self.started.is_set() else self.started).set()
+
+    async def unless_started(self, work: Coroutine[Any, Any, T]) -> T | None:
+        """Do something that may wait for long; None when the signal comes first, and it is given up."""
+        doing, started = asyncio.create_task(work), asyncio.create_task(self.started.wait())
+        await asyncio.wait({doing, started}, return_when=asyncio.FIRST_COMPLETED)
+        started.cancel()
+        if doing.done():
+            return doing.result()
+        doing.cancel()
+        await asyncio.gather(doing, return_exceptions=True)
+        return None
 
     async def finish(self, executor: Executor, slots: Collection[asyncio.Task[None]]) -> None:
         """Wind down, and return when every slot has let go of its run."""

@@ -38,7 +38,7 @@ class WireFormat:
         message, metadata = cast("tuple[BaseMessage, dict[str, Any]]", payload)
         if "messages-tuple" in self._modes:
             yield "messages" + suffix, json.encode([message, metadata])
-        if "messages" in self._modes:
+        else:
             yield from self._joined(suffix, message, metadata)
 
     def _joined(self, suffix: str, message: BaseMessage, metadata: dict[str, Any]) -> Iterator[Wire]:
@@ -65,6 +65,7 @@ def _debug(payload: Mapping[str, Any]) -> Mapping[str, Any]:
         **payload,
         "payload": {
             **_checkpoint(inner),
+            "tasks": [_debug_task(task) for task in inner.get("tasks", ())],
             "checkpoint": _pointer(inner.get("config")),
             "parent_checkpoint": _pointer(inner.get("parent_config")),
         },
@@ -82,6 +83,13 @@ def _checkpoint(payload: Mapping[str, Any]) -> dict[str, Any]:
 
 def _task(task: Mapping[str, Any]) -> Mapping[str, Any]:
     return {**task, "state": _public(task["state"])} if isinstance(task.get("state"), Mapping) else task
+
+
+def _debug_task(task: Mapping[str, Any]) -> dict[str, Any]:
+    """A task that is a subgraph says where its checkpoints are."""
+    state = cast("Mapping[str, Any]", _public(task.get("state")) or {})
+    plain = {key: value for key, value in task.items() if key != "state"}
+    return {**plain, "checkpoint": state["configurable"]} if state else plain
 
 
 def _public(config: Mapping[str, Any] | None) -> dict[str, Any] | None:

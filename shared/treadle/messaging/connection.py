@@ -32,6 +32,7 @@ class Nats:
         self._on_connect = on_connect
         self._closing = False
         self._opened = False
+        self._said = ""
         self.client = Client()
 
     @property
@@ -45,7 +46,7 @@ class Nats:
                 await self._open()
                 return
             except (OSError, TimeoutError, nats.errors.Error) as error:
-                log.warning("waiting for NATS: %s", error or type(error).__name__)
+                self._say(str(error) or type(error).__name__)
                 await asyncio.sleep(RECONNECT_WAIT_SECS)
 
     async def _open(self) -> None:
@@ -58,7 +59,7 @@ class Nats:
                 log.warning("connection to NATS lost, reconnecting")
 
         async def failed(error: Exception) -> None:
-            log.debug("NATS: %s", error or type(error).__name__)
+            self._say(str(error) or type(error).__name__)
 
         await self.client.connect(
             [address.strip() for address in self._url.split(",")],
@@ -77,6 +78,12 @@ class Nats:
         )
         self._opened = True
         await connected()
+
+    def _say(self, problem: str) -> None:
+        """Tell what is waited for, once for each problem: the client tries again every second."""
+        if not self._opened and problem != self._said:
+            log.warning("waiting for NATS at %s: %s", self._url, problem)
+            self._said = problem
 
     async def close(self) -> None:
         """Flush what was published and close."""

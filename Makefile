@@ -1,0 +1,68 @@
+# make dev     serve the examples: real NATS, Postgres and Valkey, API, worker, scheduler   [PORT= DATA_DIR= ARGS=]
+# make test    run every test                                                               [ARGS="-k name"]
+# make lint    ruff and pyright
+# make bench   measure speed, judge it by the goals, write bench/README.md                 [ARGS="--rounds 1"]
+# make docs    write docs/settings.md from the settings module
+# make lock    write the lock files from pyproject.toml                                     [ARGS=--upgrade]
+#
+# All of them set up .venv first, from the locked and hashed packages, and do so again only after a lock or
+# pyproject.toml has changed. PYTHON= names another interpreter than python3.
+
+PYTHON ?= python3
+PORT ?= 2024
+DATA_DIR ?= .treadle
+ARGS ?=
+
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+RUNTIME := .venv/runtime.stamp
+DEV := .venv/dev.stamp
+COMPILE = $(BIN)/uv pip compile pyproject.toml --quiet --universal --generate-hashes --no-annotate \
+	--no-emit-index-url --custom-compile-command "make lock" --group build $(ARGS)
+
+.DELETE_ON_ERROR:
+.PHONY: dev test lint bench docs lock clean
+
+dev: $(RUNTIME)
+	$(BIN)/treadle dev --config examples/langgraph.json --port $(PORT) --data-dir $(DATA_DIR) $(ARGS)
+
+test: $(DEV)
+	$(BIN)/python -m pytest $(ARGS)
+
+lint: $(DEV)
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/pyright --pythonpath $(BIN)/python
+
+bench: $(DEV)
+	$(BIN)/python -m bench $(ARGS)
+
+docs: $(RUNTIME)
+	$(BIN)/python -m treadle.settings > docs/settings.md.new
+	mv docs/settings.md.new docs/settings.md
+
+lock: $(DEV)
+	$(COMPILE) --output-file requirements.lock
+	$(COMPILE) --group dev --constraint requirements.lock --output-file requirements-dev.lock
+
+clean:
+	rm -rf .venv
+
+.venv/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+		echo "Treadle needs Python 3.11 or newer, and $(PYTHON) is $$($(PYTHON) --version 2>&1)." \
+		     "Name a newer one: make PYTHON=python3.12 $(MAKECMDGOALS)" >&2; exit 1; }
+	$(PYTHON) -m venv .venv
+
+$(RUNTIME): requirements.lock pyproject.toml | .venv/bin/python
+	@echo "Installing Treadle into .venv"
+	$(PIP) install --require-hashes --no-deps -r requirements.lock
+	$(PIP) install --no-build-isolation --no-deps --editable .
+	@touch $@
+
+# The development lock holds all that the runtime lock holds.
+$(DEV): requirements-dev.lock pyproject.toml | .venv/bin/python
+	@echo "Installing Treadle and the development tools into .venv"
+	$(PIP) install --require-hashes --no-deps -r requirements-dev.lock
+	$(PIP) install --no-build-isolation --no-deps --editable .
+	@touch $(RUNTIME) $@

@@ -1,0 +1,65 @@
+"""The graphs that bench/load.py drives: no model, no network, just the cost of serving."""
+
+from __future__ import annotations
+
+import asyncio
+import operator
+from typing import Annotated, Protocol, TypedDict
+
+from langgraph.config import get_stream_writer
+from langgraph.graph import END, START, StateGraph
+from langgraph.graph.state import CompiledStateGraph
+
+
+class State(TypedDict, total=False):
+    """What the nodes left behind; how many events to emit, and the seconds between them."""
+
+    items: Annotated[list[str], operator.add]
+    n: int
+    delay: float
+
+
+class Node(Protocol):
+    """A step of a graph."""
+
+    __name__: str
+
+    async def __call__(self, state: State) -> State: ...
+
+
+async def answer(state: State) -> State:
+    return {"items": ["x"]}
+
+
+async def emit(state: State) -> State:
+    """Emit `n` custom events, `delay` seconds apart."""
+    write = get_stream_writer()
+    for index in range(state.get("n", 0)):
+        write({"i": index, "token": "hello world token"})
+        if delay := state.get("delay", 0):
+            await asyncio.sleep(delay)
+    return {"items": ["done"]}
+
+
+async def rest(state: State) -> State:
+    await asyncio.sleep(state.get("delay", 0.0))
+    return {"items": ["slept"]}
+
+
+def steps(*nodes: Node) -> CompiledStateGraph[State, None, State, State]:
+    """A graph that goes through the nodes one after the other."""
+    graph = StateGraph(State)
+    previous = START
+    for index, node in enumerate(nodes):
+        name = f"{node.__name__}_{index}"
+        graph.add_node(name, node)
+        graph.add_edge(previous, name)
+        previous = name
+    graph.add_edge(previous, END)
+    return graph.compile()
+
+
+echo = steps(answer)
+stream = steps(emit)
+sleep = steps(rest)
+chain = steps(answer, answer, answer, answer, answer)
