@@ -8,6 +8,8 @@ from typing import Any, cast
 
 import msgspec
 
+# Deeper values are cut off: they may hold themselves.
+DEEPEST = 100
 _ESCAPED_NUL = re.compile(rb"(?<!\\)((?:\\\\)*)\\u0000")
 
 
@@ -37,22 +39,38 @@ def encode(value: Any) -> bytes:
     """JSON bytes of any value that a graph may hold; half surrogates are replaced, unknown objects shown by repr."""
     try:
         return _encoder.encode(value)
-    except (UnicodeEncodeError, TypeError):
+    except (TypeError, ValueError, AttributeError, RecursionError):
         return _encoder.encode(_cleaned(value))
 
 
-def _cleaned(value: Any) -> Any:
-    """The same value with strings that UTF-8 can hold and keys that JSON can hold."""
+def _cleaned(value: Any, depth: int = 0) -> Any:
+    """The same value with strings that UTF-8 can hold, keys that JSON can hold, and an end."""
+    if depth > DEEPEST:
+        return "..."
     if isinstance(value, str):
         return value.encode("utf-8", "replace").decode()
-    if isinstance(value, Mapping):
-        items = cast("Mapping[Any, Any]", value).items()
-        return {key if isinstance(key, str) else str(key): _cleaned(item) for key, item in items}
-    if isinstance(value, list | tuple | set | frozenset):
-        return [_cleaned(item) for item in cast("list[Any]", value)]
     if value is None or isinstance(value, bool | int | float):
         return value
-    return _cleaned(msgspec.to_builtins(value, enc_hook=_plain, str_keys=True))
+    if isinstance(value, Mapping):
+        items = cast("Mapping[Any, Any]", value).items()
+        return {_cleaned(str(key)): _cleaned(item, depth + 1) for key, item in items}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [_cleaned(item, depth + 1) for item in cast("list[Any]", value)]
+    return _cleaned(_simpler(value), depth + 1)
+
+
+def _simpler(value: Any) -> Any:
+    """An object as what it consists of, or as its repr."""
+    for simplify in (_builtins, _plain):
+        try:
+            return simplify(value)
+        except (TypeError, ValueError, AttributeError, RecursionError):
+            continue
+    return repr(value)
+
+
+def _builtins(value: Any) -> Any:
+    return msgspec.to_builtins(value, enc_hook=_plain, str_keys=True)
 
 
 def decode(data: bytes | str) -> Any:

@@ -22,6 +22,8 @@ Port = Meta(ge=0, le=65535)
 YEAR_SECS = 366 * 24 * 3600
 Seconds = Meta(gt=0, le=YEAR_SECS)
 SecondsOrNone = Meta(ge=0, le=YEAR_SECS)
+# A host name, address or nothing, and perhaps a port.
+HOST = r"(\[[^\]]*\]|[^\[\]:,/?@]*)(:\d+)?"
 # Their values hold passwords: they are never shown.
 SECRETS = frozenset({"database_uri", "redis_uri", "nats_url"})
 
@@ -36,7 +38,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     database_uri: Annotated[
         str,
         doc("Postgres DSN, `postgresql://user:password@host:5432/name`. The truth lives here."),
-        Meta(pattern=r"^postgres(ql)?://"),
+        Meta(pattern=rf"^postgres(ql)?://([^/?@]*@)?{HOST}(,{HOST})*([/?].*)?$"),
     ]
     redis_uri: Annotated[
         str,
@@ -138,6 +140,7 @@ def _convert(given: Mapping[str, str]) -> Settings:
     except msgspec.ValidationError as error:
         problem, _, path = str(error).partition(" - at `$.")
         name = path.rstrip("`")
+        problem = "it has the wrong form" if "matching regex" in problem else problem
         value = "" if name in SECRETS else f" is {given[name]!r}, which"
         annotation = _annotation(name)
         raise ConfigError(

@@ -8,6 +8,7 @@ Heartbeats touch another table, and never wait for this lock.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -183,7 +184,7 @@ class FencedSaver(AsyncPostgresSaver):
 def _split(values: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     """Channel values as the stock saver lays them out: (in the checkpoint's own JSON, in the blobs table).
 
-    Text with a NUL goes to the blobs too, since jsonb cannot hold it; readers look in both places.
+    What jsonb cannot hold goes to the blobs too; readers look in both places.
     """
     inline: dict[str, Any] = {}
     apart: dict[str, Any] = {}
@@ -191,8 +192,17 @@ def _split(values: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
         if isinstance(value, _DeltaSnapshot):
             inline[name] = True
             apart[name] = value
-        elif value is None or (isinstance(value, str | int | float | bool) and "\0" not in str(value)):
+        elif _fits_jsonb(value):
             inline[name] = value
         else:
             apart[name] = value
     return inline, apart
+
+
+def _fits_jsonb(value: Any) -> bool:
+    """Whether it is a plain value, and neither text with a NUL nor a number without an end."""
+    if isinstance(value, str):
+        return "\0" not in value
+    if isinstance(value, float):
+        return math.isfinite(value)
+    return value is None or isinstance(value, int)

@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from psycopg.rows import dict_row
-from psycopg_pool import AsyncConnectionPool
+from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from treadle.db.pool import CONNECT_TIMEOUT_SECS, postgres_errors
 
@@ -34,9 +34,16 @@ async def checkpoint_pool(dsn: str, *, size: int, service: str) -> AsyncGenerato
             "application_name": f"treadle-{service}-checkpoints",
         },
     )
-    with postgres_errors("opening the checkpoint connections"):
-        await pool.open(wait=True, timeout=CONNECT_TIMEOUT_SECS)
     try:
+        with postgres_errors("opening the checkpoint connections"):
+            await _open(pool)
         yield pool
     finally:
         await pool.close()
+
+
+async def _open(pool: ConnectionPool) -> None:
+    try:
+        await pool.open(wait=True, timeout=CONNECT_TIMEOUT_SECS)
+    except PoolTimeout as error:
+        raise TimeoutError(str(error)) from error

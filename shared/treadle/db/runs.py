@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 from typing import Any, Literal, TypeVar
 from uuid import UUID
 
+import asyncpg
 import msgspec
 
 from treadle import json
@@ -220,7 +221,17 @@ class Runs:
         return _claim(await self._answer(CLAIM, thread_id, lease.worker, lease.length, lease.max_crashes))
 
     async def finish(self, run: Run, outcome: Outcome, lease: Lease, *, claim_next: bool) -> Claim:
-        """Write the outcome and claim the thread's next run, fenced by the run's attempt. One round trip."""
+        """Write the outcome and claim the thread's next run, fenced by the run's attempt. One round trip.
+
+        An outcome that Postgres cannot store (a string of 256 MB, say) becomes an error that says so: no other
+        attempt would fare better.
+        """
+        try:
+            return await self._finish(run, outcome, lease, claim_next)
+        except UNSTORABLE as error:
+            return await self._finish(run, _unstorable(error), lease, claim_next)
+
+    async def _finish(self, run: Run, outcome: Outcome, lease: Lease, claim_next: bool) -> Claim:
         return _claim(
             await self._answer(
                 FINISH,
@@ -229,7 +240,7 @@ class Runs:
                 run.attempt,
                 outcome.status,
                 _json(outcome.output),
-                _json(outcome.error),
+                _jsonb(outcome.error),
                 _jsonb(outcome.values),
                 _jsonb(outcome.interrupts),
                 outcome.resting,
@@ -303,6 +314,20 @@ class Runs:
         """The one row with which a step of the protocol answers."""
         [row] = await self._pool.fetch(statement, *parameters)
         return row
+
+
+UNSTORABLE = (asyncpg.DataError, asyncpg.ProgramLimitExceededError)
+
+
+def _unstorable(error: Exception) -> Outcome:
+    message = (
+        f"The run came to its end, but Postgres cannot store what it left: {error}. Its checkpoints are kept."
+    )
+    return Outcome(
+        status="error",
+        resting="error",
+        error=json.encode({"error": "OutcomeNotStorable", "message": message}),
+    )
 
 
 W = TypeVar("W", bound=WaitingRun)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, AbstractContextManager, asynccontextmanager
-from typing import Any, Literal, cast, get_args
+from typing import Any, Literal, cast, get_args, get_origin
 
 from langgraph.graph import StateGraph
 from langgraph.pregel import Pregel
@@ -15,7 +15,8 @@ from langgraph_sdk.runtime import AccessContext, ServerRuntime
 from treadle.errors import ConfigError
 from treadle.graphs.loader import Graph
 
-_ExecutionRuntime, _ReadRuntime = get_args(cast(Any, ServerRuntime).__value__)
+# The two classes behind the alias, without their type parameters: the parametrised ones cannot be called.
+_ExecutionRuntime, _ReadRuntime = (get_origin(kind) for kind in get_args(cast(Any, ServerRuntime).__value__))
 
 Argument = Literal["config", "runtime"]
 
@@ -29,7 +30,7 @@ def arguments_of(factory: Callable[..., Any]) -> dict[str, Argument]:
     Raises:
         ConfigError: it needs more than these two.
     """
-    parameters = inspect.signature(factory).parameters.values()
+    parameters = _signature(factory).parameters.values()
     found: dict[str, Argument] = {
         parameter.name: kind for parameter in parameters if (kind := _kind(parameter)) is not None
     }
@@ -39,6 +40,14 @@ def arguments_of(factory: Callable[..., Any]) -> dict[str, Argument]:
             "`config`, `runtime`, or both."
         )
     return found
+
+
+def _signature(factory: Callable[..., Any]) -> inspect.Signature:
+    """With annotations that are evaluated where they can be; names for type checkers only stay text."""
+    try:
+        return inspect.signature(factory, eval_str=True)
+    except (NameError, AttributeError, TypeError, SyntaxError):
+        return inspect.signature(factory)
 
 
 def _kind(parameter: inspect.Parameter) -> Argument | None:
@@ -88,7 +97,9 @@ def _made(factory: Callable[..., Any], given: Mapping[Argument, Any]) -> Any:
     parameters = inspect.signature(factory).parameters
     arguments = {name: given[kind] for name, kind in arguments_of(factory).items()}
     positional = [
-        arguments.pop(name) for name in list(arguments) if parameters[name].kind is inspect.Parameter.POSITIONAL_ONLY
+        arguments.pop(name)
+        for name in list(arguments)
+        if parameters[name].kind is inspect.Parameter.POSITIONAL_ONLY
     ]
     return factory(*positional, **arguments)
 

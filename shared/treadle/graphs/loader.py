@@ -63,11 +63,11 @@ def _import(config: Config, entry: GraphEntry, where: str) -> ModuleType:
         return importlib.import_module(name)
     except ConfigError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise GraphImportError(f"{where} could not be imported: {_explain(error)}") from error
 
 
-def _explain(error: Exception) -> str:
+def _explain(error: BaseException) -> str:
     missing = isinstance(error, ModuleNotFoundError)
     hint = " Install it where Treadle runs, or name its folder in `dependencies`." if missing else ""
     return f"{type(error).__name__}: {error}.{hint}"

@@ -79,6 +79,7 @@ declare
     v_until  timestamptz;
     v_ended  jsonb := '[]';
     v_status text;
+    v_error  json;
 begin
     loop
         select * into v_run from treadle.run where thread_id = p_thread and status = 'running';
@@ -112,10 +113,15 @@ begin
                 values (v_run.run_id, v_run.thread_id, v_run.graph_id, v_run.attempt,
                         format('worker lost %s times', v_run.crashes + 1), v_run.kwargs);
             end if;
-            v_status := treadle.end_run(v_run, 'error', null, json_build_object(
+            v_error := json_build_object(
                 'error', 'WorkerLost',
                 'message', format('The run was given up: its worker died or fell silent %s times '
-                                  '(BG_JOB_MAX_RETRIES). Its last checkpoint is kept.', v_run.crashes + 1)));
+                                  '(BG_JOB_MAX_RETRIES). Its last checkpoint is kept.', v_run.crashes + 1));
+            v_status := treadle.end_run(
+                v_run, 'error', null, case when v_run.cancel_action is null then v_error end);
+            if v_status = 'error' then
+                update treadle.thread set error = v_error::jsonb where thread_id = p_thread;
+            end if;
             perform treadle.settle(p_thread, case v_status when 'error' then 'error' end);
             v_ended := v_ended || jsonb_build_object(
                 'run_id', v_run.run_id, 'attempt', v_run.attempt, 'status', v_status);
@@ -123,9 +129,11 @@ begin
         end if;
 
         -- A heartbeat may revive the lease between the look above and this statement: then it stands.
-        update treadle.lease
-           set attempt = v_run.attempt + 1, worker = p_worker, lease_until = clock_timestamp() + p_lease
-         where run_id = v_run.run_id and lease_until <= clock_timestamp();
+        insert into treadle.lease as l (run_id, attempt, worker, lease_until)
+        values (v_run.run_id, v_run.attempt + 1, p_worker, clock_timestamp() + p_lease)
+        on conflict (run_id) do update
+           set attempt = excluded.attempt, worker = excluded.worker, lease_until = excluded.lease_until
+         where l.lease_until <= clock_timestamp();
         if found then
             update treadle.run
                set attempt = attempt + 1, crashes = crashes + 1, updated_at = clock_timestamp()

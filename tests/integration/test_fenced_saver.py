@@ -1,0 +1,327 @@
+"""The fenced saver: the stock saver in all that it does, but a newer attempt, or an end, shuts it out."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from datetime import timedelta
+from typing import Any, cast
+from uuid import UUID, uuid4
+
+import pytest
+from langchain_core.runnables import RunnableConfig
+from langgraph.checkpoint.base import WRITES_IDX_MAP, Checkpoint, empty_checkpoint
+from langgraph.checkpoint.conformance import checkpointer_test, validate
+from langgraph.checkpoint.postgres.aio import AsyncPostgresSaver
+from psycopg import AsyncConnection
+from psycopg.rows import DictRow, dict_row
+
+from treadle.checkpoint.fenced import FencedSaver
+from treadle.checkpoint.pool import ConnectionPool, checkpoint_pool
+from treadle.db.pool import Pool
+from treadle.db.runs import HEARTBEAT, Lease, NewRun, Outcome, Runs
+from treadle.errors import Fenced, Unavailable
+from treadle.model import Run
+
+LEASE = Lease("worker", secs=30, max_crashes=10)
+INTERRUPT = next(iter(WRITES_IDX_MAP))
+# Long enough for a statement to have come back, had nothing held it.
+HELD_SECS = 0.3
+
+Write = Callable[[FencedSaver, Run], Awaitable[Any]]
+
+
+@pytest.fixture
+async def checkpoints(dsn: str) -> AsyncGenerator[ConnectionPool]:
+    async with checkpoint_pool(dsn, size=4, service="test") as pool:
+        yield pool
+
+
+@pytest.fixture
+def runs(pool: Pool) -> Runs:
+    return Runs(pool)
+
+
+@pytest.fixture
+async def run(runs: Runs) -> Run:
+    """A run that a worker has claimed."""
+    thread_id = uuid4()
+    await runs.create(
+        NewRun(
+            run_id=uuid4(),
+            thread_id=thread_id,
+            assistant_id=uuid4(),
+            graph_id="agent",
+            kwargs={},
+            if_not_exists="create",
+        )
+    )
+    return await claimed(runs, thread_id)
+
+
+async def claimed(runs: Runs, thread_id: UUID) -> Run:
+    run = (await runs.claim(thread_id, LEASE)).run
+    assert run is not None
+    return run
+
+
+async def end_lease(pool: Pool, run: Run) -> None:
+    """As if the run's worker had been silent for too long."""
+    ended = "update treadle.lease set lease_until = clock_timestamp() - interval '1 s' where run_id = $1"
+    await pool.execute(ended, run.run_id)
+
+
+def saver_of(checkpoints: ConnectionPool, run: Run) -> FencedSaver:
+    return FencedSaver(checkpoints, run.run_id, run.attempt)
+
+
+def config_of(run: Run, checkpoint_id: str | None = None) -> RunnableConfig:
+    place = {"thread_id": str(run.thread_id), "checkpoint_ns": ""}
+    return {"configurable": place if checkpoint_id is None else {**place, "checkpoint_id": checkpoint_id}}
+
+
+def checkpoint_with(**values: Any) -> Checkpoint:
+    return {**empty_checkpoint(), "channel_values": values, "channel_versions": dict.fromkeys(values, "1")}
+
+
+def open_transaction(dsn: str) -> Awaitable[AsyncConnection[DictRow]]:
+    """A connection whose writes stay uncommitted."""
+    return AsyncConnection[DictRow].connect(dsn, row_factory=dict_row)
+
+
+# Every way in which a run writes
+
+
+async def put(saver: FencedSaver, run: Run) -> RunnableConfig:
+    """A checkpoint with a value of its own and one that goes to the blobs."""
+    versions: dict[str, str | int | float] = {"plain": "1", "blob": "1"}
+    return await saver.aput(config_of(run), checkpoint_with(plain="x", blob=["y"]), {"step": 1}, versions)
+
+
+async def put_writes(saver: FencedSaver, run: Run) -> None:
+    await saver.aput_writes(config_of(run, str(uuid4())), [("blob", ["y"])], "task")
+
+
+async def put_special_writes(saver: FencedSaver, run: Run) -> None:
+    """Errors and interrupts of a task: these replace what was there."""
+    await saver.aput_writes(config_of(run, str(uuid4())), [(INTERRUPT, "y")], "task")
+
+
+EVERY_WRITE = pytest.mark.parametrize("write", [put, put_writes, put_special_writes])
+
+
+async def stored(pool: Pool, run: Run) -> int:
+    """How many rows the thread has in all checkpoint tables."""
+    tables = ("checkpoints", "checkpoint_blobs", "checkpoint_writes")
+    count = " + ".join(f"(select count(*) from {table} where thread_id = $1)" for table in tables)
+    return await pool.fetchval(f"select {count}", str(run.thread_id))
+
+
+# It is the stock saver
+
+
+async def test_it_conforms_in_full(checkpoints: ConnectionPool, run: Run) -> None:
+    @checkpointer_test(name="FencedSaver")
+    async def fenced() -> AsyncGenerator[FencedSaver]:
+        yield saver_of(checkpoints, run)
+
+    report = await validate(fenced)
+
+    failures = {name: result.failures for name, result in report.results.items() if result.failures}
+    assert (report.conformance_level(), failures) == ("FULL", {})
+
+
+async def test_stock_savers_read_what_it_writes(checkpoints: ConnectionPool, run: Run) -> None:
+    saver = saver_of(checkpoints, run)
+    values = {"text": "x", "number": 1, "nothing": None, "list": ["y"], "blob": b"z"}
+    written = await saver.aput(
+        config_of(run), checkpoint_with(**values), {"step": 1}, cast(Any, dict.fromkeys(values, "1"))
+    )
+    await saver.aput_writes(written, [("list", ["w"])], "task")
+
+    found = await AsyncPostgresSaver(checkpoints).aget_tuple(written)
+
+    assert found is not None
+    assert found.checkpoint["channel_values"] == values
+    assert found.metadata == {"step": 1}
+    assert found.pending_writes == [("task", "list", ["w"])]
+
+
+@pytest.mark.parametrize("value", ["a\0b", math.inf, -math.inf], ids=["NUL", "infinity", "-infinity"])
+async def test_values_that_jsonb_cannot_hold_are_kept(
+    checkpoints: ConnectionPool, run: Run, value: Any
+) -> None:
+    saver = saver_of(checkpoints, run)
+
+    written = await saver.aput(config_of(run), checkpoint_with(odd=value), {"step": 1}, {"odd": "1"})
+
+    found = await AsyncPostgresSaver(checkpoints).aget_tuple(written)
+    assert found is not None
+    assert found.checkpoint["channel_values"] == {"odd": value}
+
+
+async def test_a_value_that_is_not_a_number_is_kept(checkpoints: ConnectionPool, run: Run) -> None:
+    saver = saver_of(checkpoints, run)
+
+    written = await saver.aput(config_of(run), checkpoint_with(odd=math.nan), {"step": 1}, {"odd": "1"})
+
+    found = await AsyncPostgresSaver(checkpoints).aget_tuple(written)
+    assert found is not None
+    assert math.isnan(found.checkpoint["channel_values"]["odd"])
+
+
+async def test_the_time_of_each_write_is_observed(checkpoints: ConnectionPool, run: Run) -> None:
+    seconds: list[float] = []
+    saver = FencedSaver(checkpoints, run.run_id, run.attempt, seconds.append)
+
+    await put(saver, run)
+    await put_writes(saver, run)
+
+    assert len(seconds) == 2
+    assert all(0 < value < 5 for value in seconds)
+
+
+# The fence
+
+
+@EVERY_WRITE
+async def test_the_newest_attempt_may_write(
+    checkpoints: ConnectionPool, pool: Pool, run: Run, write: Write
+) -> None:
+    await write(saver_of(checkpoints, run), run)
+
+    assert await stored(pool, run) > 0
+
+
+@EVERY_WRITE
+async def test_an_older_attempt_is_refused(
+    checkpoints: ConnectionPool, pool: Pool, runs: Runs, run: Run, write: Write
+) -> None:
+    await end_lease(pool, run)
+    newer = await claimed(runs, run.thread_id)
+
+    with pytest.raises(Fenced, match=f"run {run.run_id} was refused: attempt 1 is not its newest"):
+        await write(saver_of(checkpoints, run), run)
+
+    assert await stored(pool, run) == 0
+    await write(saver_of(checkpoints, newer), newer)
+
+
+@EVERY_WRITE
+async def test_a_run_that_has_ended_is_refused(
+    checkpoints: ConnectionPool, pool: Pool, runs: Runs, run: Run, write: Write
+) -> None:
+    await runs.finish(run, Outcome(status="success", resting="idle"), LEASE, claim_next=False)
+
+    with pytest.raises(Fenced):
+        await write(saver_of(checkpoints, run), run)
+
+    assert await stored(pool, run) == 0
+
+
+@EVERY_WRITE
+async def test_a_run_that_was_handed_back_is_refused(
+    checkpoints: ConnectionPool, pool: Pool, runs: Runs, run: Run, write: Write
+) -> None:
+    await runs.hand_back(run)
+
+    with pytest.raises(Fenced):
+        await write(saver_of(checkpoints, run), run)
+
+    assert await stored(pool, run) == 0
+
+
+@EVERY_WRITE
+async def test_a_run_whose_thread_was_removed_is_refused(
+    checkpoints: ConnectionPool, pool: Pool, run: Run, write: Write
+) -> None:
+    await pool.fetch("select treadle.delete_threads($1)", [run.thread_id])
+
+    with pytest.raises(Fenced):
+        await write(saver_of(checkpoints, run), run)
+
+    assert await stored(pool, run) == 0
+
+
+@EVERY_WRITE
+async def test_a_write_that_meets_a_takeover_waits_for_it_and_is_refused(
+    checkpoints: ConnectionPool, pool: Pool, run: Run, write: Write
+) -> None:
+    """Invariant: nothing of an older attempt is written after the takeover, however close they come."""
+    await end_lease(pool, run)
+    async with pool.acquire() as taker:
+        takeover = taker.transaction()
+        await takeover.start()
+        await taker.fetch("select treadle.claim($1, 'other', $2, 10)", run.thread_id, timedelta(seconds=30))
+
+        writing = asyncio.ensure_future(write(saver_of(checkpoints, run), run))
+        done, _ = await asyncio.wait({writing}, timeout=HELD_SECS)
+        assert not done, "the write did not wait for the takeover"
+
+        await takeover.commit()
+        with pytest.raises(Fenced):
+            await asyncio.wait_for(writing, 5)
+
+    assert await stored(pool, run) == 0
+
+
+@EVERY_WRITE
+async def test_a_takeover_that_meets_a_write_waits_for_it_and_sees_it(
+    dsn: str, pool: Pool, runs: Runs, run: Run, write: Write
+) -> None:
+    await end_lease(pool, run)
+    async with await open_transaction(dsn) as writer:
+        await write(FencedSaver(cast(Any, writer), run.run_id, run.attempt), run)
+
+        taking = asyncio.create_task(claimed(runs, run.thread_id))
+        done, _ = await asyncio.wait({taking}, timeout=HELD_SECS)
+        assert not done, "the takeover did not wait for the write"
+
+        await writer.commit()
+        newer = await asyncio.wait_for(taking, 5)
+
+    assert newer.attempt == 2
+    assert await stored(pool, run) > 0
+
+
+async def test_heartbeats_do_not_wait_for_writes(dsn: str, pool: Pool, run: Run) -> None:
+    """A checkpoint of hundreds of megabytes must not cost its run the lease."""
+    async with await open_transaction(dsn) as writer:
+        await put(FencedSaver(cast(Any, writer), run.run_id, run.attempt), run)
+
+        extended = await pool.fetch(
+            HEARTBEAT, [run.run_id], [run.attempt], timedelta(seconds=30), timeout=HELD_SECS
+        )
+
+        assert [row["run_id"] for row in extended] == [run.run_id]
+
+
+# Trouble
+
+
+async def test_a_lost_database_is_told_apart_from_an_error_of_the_graph(dsn: str, run: Run) -> None:
+    async with checkpoint_pool(dsn, size=1, service="test") as pool:
+        saver = saver_of(pool, run)
+
+    with pytest.raises(Unavailable, match=f"Postgres went away while run {run.run_id} was on"):
+        await put(saver, run)
+
+
+async def test_a_postgres_that_is_away_at_the_start_is_named() -> None:
+    with pytest.raises(Unavailable, match="could not be reached while opening the checkpoint connections"):
+        async with checkpoint_pool("postgresql://nobody@127.0.0.1:1/none", size=1, service="test"):
+            raise AssertionError
+
+
+async def test_a_closed_connection_is_replaced(checkpoints: ConnectionPool, pool: Pool, run: Run) -> None:
+    saver = saver_of(checkpoints, run)
+    await put(saver, run)
+    await pool.execute(
+        "select pg_terminate_backend(pid) from pg_stat_activity where application_name like '%-checkpoints'"
+    )
+
+    with pytest.raises(Unavailable):
+        await put(saver, run)
+
+    await put(saver, run)

@@ -1,0 +1,144 @@
+"""langgraph.json: what it may say, and an error that names file, field, problem and way out for all the rest."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from treadle.errors import ConfigError
+from treadle.graphs.config import Config, GraphEntry, read_config
+
+
+def write(folder: Path, content: Any) -> Path:
+    path = folder / "langgraph.json"
+    path.write_text(content if isinstance(content, str) else json.dumps(content), encoding="utf-8")
+    return path
+
+
+def read(folder: Path, **fields: Any) -> Config:
+    return read_config(write(folder, {"graphs": {"agent": "./agent.py:graph"}, **fields}))
+
+
+def refused(path: Path) -> str:
+    """The message of the error that reading the file raises; it begins with the file."""
+    with pytest.raises(ConfigError, match=f"^{re.escape(str(path))}") as raised:
+        read_config(path)
+    return str(raised.value).removeprefix(str(path)).lstrip(": ")
+
+
+# What it may say
+
+
+def test_a_graph_is_a_path_or_an_object_with_a_description(tmp_path: Path) -> None:
+    config = read(tmp_path, graphs={"a": "./a.py:graph", "b": {"path": "pkg.b:make", "description": "B."}})
+
+    assert config.graphs == {"a": GraphEntry("./a.py:graph"), "b": GraphEntry("pkg.b:make", "B.")}
+
+
+def test_code_is_imported_from_the_files_own_folder_and_from_local_dependencies(tmp_path: Path) -> None:
+    (tmp_path / "lib").mkdir()
+
+    config = read(tmp_path, dependencies=[".", "./lib", "langchain-openai", "requests>=2"])
+
+    assert config.folder == tmp_path
+    assert set(config.import_paths) == {tmp_path, tmp_path / "lib"}
+
+
+def test_env_is_an_object_whose_values_become_text(tmp_path: Path) -> None:
+    config = read(tmp_path, env={"NAME": "loom", "COUNT": 3, "RATIO": 0.5, "ON": True})
+
+    assert config.env == {"NAME": "loom", "COUNT": "3", "RATIO": "0.5", "ON": "true"}
+
+
+def test_env_is_a_file(tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text(
+        "# a comment\n\nNAME=loom\nexport SPACED = two words \nSINGLE='a # b'\nDOUBLE=\"c\" # d\n"
+        "COMMENTED=e # f\nHASH=g#h\nEQUALS=a=b\nEMPTY=\nNAME=shuttle\n",
+        encoding="utf-8",
+    )
+
+    assert read(tmp_path, env=".env").env == {
+        "NAME": "shuttle",
+        "SPACED": "two words",
+        "SINGLE": "a # b",
+        "DOUBLE": "c",
+        "COMMENTED": "e",
+        "HASH": "g#h",
+        "EQUALS": "a=b",
+        "EMPTY": "",
+    }
+
+
+def test_fields_of_other_tools_are_left_alone(tmp_path: Path) -> None:
+    assert read(tmp_path, python_version="3.12", dockerfile_lines=["RUN true"], store={"index": {}}).env == {}
+
+
+# What it may not say
+
+
+def test_a_missing_file_is_named_with_the_option_that_names_another(tmp_path: Path) -> None:
+    assert refused(tmp_path / "langgraph.json") == "does not exist. Name your langgraph.json with --config."
+
+
+def test_a_file_that_is_not_json_is_named(tmp_path: Path) -> None:
+    assert refused(write(tmp_path, '{"graphs": ')).startswith("is not valid JSON: ")
+
+
+@pytest.mark.parametrize(
+    ("content", "field", "problem"),
+    [
+        ([], "the file", "Expected `object`, got `array`"),
+        ({}, "the file", "missing required field `graphs`"),
+        ({"graphs": {}}, "`graphs`", "is empty. Name at least one"),
+        ({"graphs": ["./a.py:graph"]}, "`graphs`", "Expected `object`, got `array`"),
+        ({"graphs": {"a": 3}}, "`graphs.a`", "Expected `object`, got `int`"),
+        ({"graphs": {"a": {}}}, "`graphs.a`", "missing required field `path`"),
+        ({"graphs": {"a": {"path": 3}}}, "`graphs.a.path`", "Expected `str`, got `int`"),
+        (
+            {"graphs": {"a": "./a.py"}},
+            "`graphs.a`",
+            "write './file.py:attribute' or 'package.module:attribute'",
+        ),
+        ({"graphs": {"a": "./a.py:not-a-name"}}, "`graphs.a`", "write './file.py:attribute'"),
+        ({"graphs": {"a": ":graph"}}, "`graphs.a`", "write './file.py:attribute'"),
+        ({"graphs": {"a/b": "./a.py:graph"}}, "`graphs`", "'a/b': an id is 1 to 128 characters"),
+        ({"graphs": {"": "./a.py:graph"}}, "`graphs`", "'': an id is 1 to 128 characters"),
+    ],
+)
+def test_a_wrong_graph_is_named(tmp_path: Path, content: Any, field: str, problem: str) -> None:
+    message = refused(write(tmp_path, content))
+
+    assert message.startswith(field)
+    assert problem in message
+
+
+@pytest.mark.parametrize(
+    ("fields", "field", "problem"),
+    [
+        ({"dependencies": "."}, "`dependencies`", "Expected `array`, got `str`"),
+        ({"dependencies": [3]}, "`dependencies[0]`", "Expected `str`, got `int`"),
+        ({"dependencies": ["./no", "./none"]}, "`dependencies`", "folders that do not exist"),
+        ({"env": 3}, "`env`", "got `int`"),
+        ({"env": {"NAME": None}}, "`env.NAME`", "got `null`"),
+        ({"env": {"NAME": ["a"]}}, "`env.NAME`", "got `array`"),
+        ({"env": "no.env"}, "`env`", "no.env, which cannot be read: No such file or directory"),
+    ],
+)
+def test_a_wrong_field_is_named(tmp_path: Path, fields: dict[str, Any], field: str, problem: str) -> None:
+    message = refused(write(tmp_path, {"graphs": {"agent": "./agent.py:graph"}, **fields}))
+
+    assert message.startswith(field)
+    assert problem in message
+
+
+def test_a_wrong_line_of_an_env_file_is_named_but_not_shown_for_it_may_hold_a_secret(tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text("NAME=loom\nhunter2\n", encoding="utf-8")
+
+    with pytest.raises(ConfigError, match=r"\.env, line 2: write NAME=value") as raised:
+        read(tmp_path, env=".env")
+
+    assert "hunter2" not in str(raised.value)
