@@ -131,5 +131,3 @@ class AssistantSearch(Struct, kw_only=True):
     graph_id: str | None = None
     limit: Limit = 10
     offset: Offset = 0
-
-

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import logging
-from typing import Any, Literal, get_args, get_origin
+from collections.abc import Callable, Mapping
+from typing import Any, Literal, cast, get_args, get_origin
 
 import msgspec
 from litestar import Request, Response
 from litestar.exceptions import ClientException, HTTPException, ValidationException
-from litestar.types import ExceptionHandlersMap
 
 from treadle.errors import TreadleError, Unavailable
 
@@ -34,9 +34,10 @@ def validation_error(request: AnyRequest, error: ValidationException) -> Respons
 
 
 def _problem(request: AnyRequest, item: Any) -> str:
-    if not isinstance(item, dict):
+    if not isinstance(item, Mapping):
         return str(item)
-    key, message = str(item.get("key", "")), str(item.get("message", item))
+    problem = cast("Mapping[str, Any]", item)
+    key, message = str(problem.get("key", "")), str(problem.get("message", problem))
     choices = _choices(request, key) if message.startswith("Invalid enum value") else ()
     hint = f". Send one of: {', '.join(choices)}" if choices else ""
     return f"{key}: {message}{hint}" if key else f"{message}{hint}"
@@ -46,11 +47,11 @@ def _choices(request: AnyRequest, key: str) -> tuple[str, ...]:
     """What the field of the body could be, if it is one of a few names."""
     data = request.route_handler.parsed_data_field
     kind: Any = None if data is None else data.annotation
+    if not (isinstance(kind, type) and issubclass(kind, msgspec.Struct)):
+        return ()
     name = key.partition("[")[0].partition(".")[0]
-    for field in msgspec.structs.fields(kind) if isinstance(kind, type) and issubclass(kind, msgspec.Struct) else ():
-        if field.encode_name == name:
-            return tuple(_names(field.type))
-    return ()
+    types = [field.type for field in msgspec.structs.fields(kind) if field.encode_name == name]
+    return tuple(choice for annotation in types for choice in _names(annotation))
 
 
 def _names(kind: Any) -> list[str]:
@@ -79,10 +80,12 @@ def unexpected(request: AnyRequest, error: Exception) -> Response[dict[str, str]
 
 
 def _answer(status: int, detail: str, headers: dict[str, str] | None = None) -> Response[dict[str, str]]:
-    return Response({"detail": detail}, status_code=status, headers=headers or {}, media_type="application/json")
+    return Response(
+        {"detail": detail}, status_code=status, headers=headers or {}, media_type="application/json"
+    )
 
 
-HANDLERS: ExceptionHandlersMap = {
+HANDLERS: dict[int | type[Exception], Callable[[AnyRequest, Any], Response[Any]]] = {
     TreadleError: treadle_error,
     ValidationException: validation_error,
     ClientException: client_error,

@@ -62,7 +62,9 @@ async def build(settings: Settings, registry: Registry, tracing: Tracing) -> Asy
     runs, threads, assistants = Runs(pool), Threads(pool), Assistants(pool)
     try:
         async with (
-            checkpoint_pool(settings.database_uri, size=settings.treadle_db_pool_size, service="api") as checkpoints,
+            checkpoint_pool(
+                settings.database_uri, size=settings.treadle_db_pool_size, service="api"
+            ) as checkpoints,
             EventHub(redis) as hub,
             asyncio.TaskGroup() as tasks,
         ):

@@ -10,7 +10,7 @@ import redis.asyncio
 from treadle.db.pool import postgres_errors
 from treadle.db.runs import CancelledRun, Runs
 from treadle.errors import NotFound, Unavailable
-from treadle.model import ROLLED_BACK, CancelAction, MultitaskStrategy, RunStatus
+from treadle.model import CancelAction, MultitaskStrategy, RunStatus
 from treadle.streaming import CancelBus, StreamLimits, publish_end
 
 log = logging.getLogger(__name__)

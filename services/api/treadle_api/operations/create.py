@@ -23,6 +23,9 @@ from treadle_api.operations.cancel import Cancellation
 
 log = logging.getLogger(__name__)
 
+# As the default assistants have it.
+CREATOR = {"created_by": "system"}
+
 
 class Creation:
     """Creates runs."""
@@ -89,7 +92,7 @@ class Creation:
             assistant_id=chosen.assistant_id,
             graph_id=chosen.graph_id,
             kwargs=kwargs,
-            metadata={"created_by": "system", **(body.metadata or {}), **ids},
+            metadata={**CREATOR, **(body.metadata or {}), **ids},
             thread_metadata=ids,
             strategy=body.multitask_strategy or MultitaskStrategy.ENQUEUE,
             if_not_exists="create" if stateless else body.if_not_exists or "reject",
@@ -132,8 +135,7 @@ def _config(body: NewRun) -> dict[str, Any]:
         )
     made: dict[str, Any] = msgspec.to_builtins(config)
     made["configurable"] = body.context or _configurable(body)
-    if metadata := {**(config.metadata or {}), **(body.metadata or {})}:
-        made["metadata"] = metadata
+    made["metadata"] = {**CREATOR, **(config.metadata or {}), **(body.metadata or {})}
     return made
 
 

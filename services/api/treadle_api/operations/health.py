@@ -48,7 +48,9 @@ class HealthCheck:
         try:
             with postgres_errors("measuring the queue"):
                 queue = await self._runs.queue()
-            self._metrics.set_backlog({route.route: Backlog(route.depth, route.oldest_secs) for route in queue})
+            self._metrics.set_backlog(
+                {route.route: Backlog(route.depth, route.oldest_secs) for route in queue}
+            )
         except Unavailable as error:
             log.warning("%s", error)
         return self._metrics.render()

@@ -13,7 +13,12 @@ from treadle.streaming import EventHub, EventsLost, Subscription
 from treadle_api.ends import Ends
 
 ROLLED_BACK = json.encode(
-    {"__error__": {"error": "UserRollback", "message": "the run was rolled back or removed while it was waited for"}}
+    {
+        "__error__": {
+            "error": "UserRollback",
+            "message": "the run was rolled back or removed while it was waited for",
+        }
+    }
 )
 
 

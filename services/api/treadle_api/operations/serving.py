@@ -11,7 +11,7 @@ from treadle.db.pool import postgres_errors
 from treadle.db.runs import Runs
 from treadle.errors import NotFound, TreadleError
 from treadle.model import CancelAction
-from treadle.streaming import Resume, Subscription
+from treadle.streaming import EventId, Subscription
 from treadle_api.bodies import NewRun, OnDisconnect
 from treadle_api.ids import new_id
 from treadle_api.operations.cancel import Cancellation
@@ -85,7 +85,7 @@ class Serving:
         self,
         thread_id: UUID,
         run_id: UUID,
-        resume: Resume,
+        after: EventId | None,
         *,
         modes: Collection[str],
         cancel_on_disconnect: bool,
@@ -97,7 +97,7 @@ class Serving:
         """
         await self._must_exist(thread_id, run_id)
         async with AsyncExitStack() as stack:
-            subscription = await stack.enter_async_context(self._streams.watch(run_id, resume))
+            subscription = await stack.enter_async_context(self._streams.watch(run_id, after))
             return OpenResponse(
                 self._streams.frames(subscription, thread_id, run_id, modes),
                 {**EVENT_STREAM, **run_headers(thread_id, run_id, "stream")},

@@ -96,7 +96,10 @@ class States:
             )
         at = body.checkpoint or Checkpoint(checkpoint_id=body.checkpoint_id)
         with postgres_errors("updating a state"):
-            async with transaction(self._pool) as connection, self._graph(graph_id, "threads.update") as graph:
+            async with (
+                transaction(self._pool) as connection,
+                self._graph(graph_id, "threads.update") as graph,
+            ):
                 at_rest = await lock_at_rest(connection, thread_id)
                 if at_rest is None:
                     raise _missing(thread_id)
@@ -124,7 +127,9 @@ class States:
 
     @asynccontextmanager
     async def _graph(self, graph_id: str, access: AccessContext) -> AsyncGenerator[Graph]:
-        async with self._registry.open(graph_id, access, checkpointer=self._saver, store=self._store) as graph:
+        async with self._registry.open(
+            graph_id, access, checkpointer=self._saver, store=self._store
+        ) as graph:
             yield graph
 
 

@@ -9,7 +9,7 @@ from uuid import UUID
 from treadle import json
 from treadle.db.pool import postgres_errors
 from treadle.db.runs import Runs
-from treadle.streaming import Event, EventHub, EventId, EventsLost, Resume, Subscription, encode, frames
+from treadle.streaming import Event, EventHub, EventId, EventsLost, Subscription, encode, frames
 from treadle.telemetry.metrics import Metrics
 from treadle_api.ends import Ends
 from treadle_api.modes import OnlyModes
@@ -18,7 +18,9 @@ from treadle_api.modes import OnlyModes
 class Streams:
     """Follows runs for clients."""
 
-    def __init__(self, hub: EventHub, runs: Runs, ends: Ends, metrics: Metrics, heartbeat_secs: float) -> None:
+    def __init__(
+        self, hub: EventHub, runs: Runs, ends: Ends, metrics: Metrics, heartbeat_secs: float
+    ) -> None:
         self._hub = hub
         self._runs = runs
         self._ends = ends
@@ -32,9 +34,9 @@ class Streams:
             yield subscription
 
     @asynccontextmanager
-    async def watch(self, run_id: UUID, resume: Resume) -> AsyncGenerator[Subscription]:
+    async def watch(self, run_id: UUID, after: EventId | None) -> AsyncGenerator[Subscription]:
         """Watch a run from where the client left it, or from its beginning."""
-        async with self._hub.watch(run_id, resume.after, live_only=resume.live_only) as subscription:
+        async with self._hub.watch(run_id, after) as subscription:
             yield subscription
 
     async def frames(
@@ -67,5 +69,3 @@ class Streams:
 
 def _error(last: EventId | None, error: object) -> bytes:
     return encode(Event(last or EventId(0, 0), "error", json.encode(error)), with_id=False)
-
-

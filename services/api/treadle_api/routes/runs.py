@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 from litestar import Request, Response, Router, delete, get, post
 from litestar.params import Parameter
+from litestar.response.base import ASGIResponse
 from litestar.types import ASGIApp
 
 from treadle.db.pool import postgres_errors
@@ -123,7 +124,7 @@ async def cancel_run(
     await cancellation.cancel(thread, run, _action(action))
     if wait:
         return await serving.cancelled(thread, run)
-    return Response(None, status_code=202, headers=run_headers(thread, run, "join")).to_asgi_response(None, None)
+    return ASGIResponse(status_code=202, headers=run_headers(thread, run, "join"))
 
 
 def _action(text: str) -> CancelAction:

@@ -47,9 +47,13 @@ async def patch_thread(thread_id: str, data: ThreadPatch, threads: Threads) -> T
     return thread_view(thread)
 
 
-@delete("/threads/{thread_id:str}", summary="Remove a thread with its runs and checkpoints; runs that are on stop")
+@delete(
+    "/threads/{thread_id:str}", summary="Remove a thread with its runs and checkpoints; runs that are on stop"
+)
 async def delete_thread(thread_id: str, removal: Removal) -> None:
     await removal.thread(read_id("thread", thread_id))
 
 
-router = Router("/", route_handlers=[create_thread, get_thread, patch_thread, delete_thread], tags=["threads"])
+router = Router(
+    "/", route_handlers=[create_thread, get_thread, patch_thread, delete_thread], tags=["threads"]
+)
