@@ -6,6 +6,7 @@ import asyncio
 from enum import StrEnum
 
 from langgraph.runtime import RunControl
+from opentelemetry.context import Context
 
 from treadle.model import Run
 
@@ -21,10 +22,15 @@ class Stop(StrEnum):
 
 
 class ActiveRun:
-    """One attempt of one run. All methods are for the worker's own loop."""
+    """One attempt of one run. All methods are for the worker's own loop.
 
-    def __init__(self, run: Run) -> None:
+    Args:
+        trace: the parent of its spans; None: the current span.
+    """
+
+    def __init__(self, run: Run, trace: Context | None = None) -> None:
         self.run = run
+        self.trace = trace
         self.control = RunControl()
         self.stopped: Stop | None = None
         self._stopping = asyncio.Event()

@@ -27,6 +27,7 @@ from treadle_worker.drain import Drain
 from treadle_worker.execution import Executor, Parts
 from treadle_worker.leases import LeaseKeeper
 from treadle_worker.slot import Slot
+from treadle_worker.spans import Spans
 
 log = logging.getLogger(__name__)
 
@@ -118,6 +119,7 @@ class Worker:
                 executor,
                 lease,
                 self._metrics,
+                Spans(self._tracing, settings.treadle_route),
                 self._drain.started,
             )
             for _ in range(settings.n_jobs_per_worker)

@@ -49,6 +49,7 @@ class Attempt:
         self._on_first_event = on_first_event
         self._modes = stream_modes(self._run)
         self._values: Any = None
+        self._interrupts: list[Any] = []
 
     async def stream(self) -> None:
         """Run the graph to its end, an interrupt, or an error, and publish what it streams.
@@ -63,7 +64,7 @@ class Attempt:
         first = True
         async for namespace, mode, payload in self._chunks():
             if mode == "values" and not namespace:
-                self._values = payload
+                self._keep(payload)
             if mode in wanted or mode == "events":
                 for event, data in wire.events(namespace, mode, payload):
                     self._writer.write(event, data)
@@ -71,6 +72,14 @@ class Attempt:
                 if first:
                     first = False
                     self._on_first_event(time.perf_counter() - started)
+
+    def _keep(self, values: Any) -> None:
+        """The newest values, and each interrupt on the way: it is told once, and values without it may follow."""
+        if isinstance(values, dict) and INTERRUPT in values:
+            known = cast("dict[str, Any]", values)
+            self._interrupts += known[INTERRUPT]
+            values = {name: value for name, value in known.items() if name != INTERRUPT}
+        self._values = values
 
     def _chunks(self) -> AsyncIterator[Chunk]:
         return self._with_events() if "events" in self._modes else self._plain()
@@ -112,7 +121,7 @@ class Attempt:
             data = json.encode(self._values)
             return Outcome(status="success", resting="idle", output=data, values=data, interrupts=b"{}")
         snapshot, values, interrupts = await self._state()
-        output = values if self._values is None else json.encode(self._values)
+        output = values if self._values is None else json.encode(self._told())
         return Outcome(
             status="success",
             resting="interrupted" if snapshot.next else "idle",
@@ -121,13 +130,16 @@ class Attempt:
             interrupts=interrupts,
         )
 
+    def _told(self) -> Any:
+        return {**self._values, INTERRUPT: self._interrupts} if self._interrupts else self._values
+
     def _values_tell_all(self) -> bool:
         """Whether the last `values` chunk is the thread's whole state, so that it need not be read again.
 
         Not so when the graph may have stopped midway, or shows clients less than it keeps.
         """
         may_stop = (
-            (isinstance(self._values, dict) and INTERRUPT in self._values)
+            self._interrupts
             or self._run.kwargs.get("interrupt_before")
             or self._run.kwargs.get("interrupt_after")
             or self._graph.interrupt_before_nodes

@@ -100,7 +100,6 @@ class Executor:
         if run.attempt == 1 and run.started_at is not None:
             parts.metrics.wait.observe((run.started_at - (run.not_before or run.created_at)).total_seconds())
         started = time.perf_counter()
-        parent = parts.tracing.extract(run.kwargs.get("trace") or {})
         spec = conventions.execute(
             graph_id=run.graph_id,
             assistant_id=run.assistant_id,
@@ -113,7 +112,7 @@ class Executor:
         try:
             with (
                 bind(run_id=run.run_id, thread_id=run.thread_id, attempt=run.attempt),
-                parts.tracing.span(*spec, parent=parent) as span,
+                parts.tracing.span(*spec, parent=active.trace) as span,
             ):
                 return await self._attempt(active, parts.tracing.context(span))
         finally:
@@ -157,7 +156,7 @@ class Executor:
         config = run_config(run, resumed=resumed)
         spans = self._trace_nodes(config, trace)
         saver = FencedSaver(
-            parts.checkpoints, run.run_id, run.attempt, parts.metrics.checkpoint_write.observe
+            parts.checkpoints, run.run_id, run.attempt, parts.metrics.checkpoint_write.observe, parts.tracing
         )
         try:
             async with parts.registry.open(

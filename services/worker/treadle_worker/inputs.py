@@ -73,7 +73,6 @@ def run_config(run: Run, *, resumed: bool) -> RunnableConfig:
         configurable.update(
             {name: value for name, value in checkpoint.items() if name != "thread_id" and value}
         )
-    configurable.setdefault("checkpoint_ns", "")
     if run.kwargs.get("strict_resume"):
         configurable[STRICT_RESUME] = True
     metadata: dict[str, Any] = {
@@ -82,9 +81,8 @@ def run_config(run: Run, *, resumed: bool) -> RunnableConfig:
         "run_attempt": run.attempt,
         "langgraph_version": LANGGRAPH_VERSION,
     }
-    return cast(
-        RunnableConfig, {**stored, "configurable": configurable, "metadata": metadata, "run_id": run.run_id}
-    )
+    ours = {"configurable": configurable, "metadata": metadata, "run_id": run.run_id}
+    return cast(RunnableConfig, {"run_name": run.graph_id, **stored, **ours})
 
 
 def _ids(run: Run) -> dict[str, str]:

@@ -20,6 +20,7 @@ from treadle.telemetry.metrics import Metrics
 from treadle_worker.active import ActiveRun
 from treadle_worker.execution import Ended, Executor, HandedBack, Lost
 from treadle_worker.leases import LeaseKeeper
+from treadle_worker.spans import Spans
 
 log = logging.getLogger(__name__)
 
@@ -42,6 +43,7 @@ class Slot:
         executor: Executor,
         lease: Lease,
         metrics: Metrics,
+        spans: Spans,
         draining: asyncio.Event,
     ) -> None:
         self._inbox = inbox
@@ -50,6 +52,7 @@ class Slot:
         self._executor = executor
         self._lease = lease
         self._metrics = metrics
+        self._spans = spans
         self._draining = draining
 
     async def serve(self) -> None:
@@ -58,7 +61,8 @@ class Slot:
             while not self._draining.is_set():
                 delivery = await self._next()
                 if delivery is not None:
-                    await self._look_at(delivery)
+                    with self._spans.process(delivery):
+                        await self._look_at(delivery)
         finally:
             await self._inbox.close()
 
@@ -84,11 +88,11 @@ class Slot:
     async def _look_at(self, delivery: Delivery) -> None:
         claimed_at = time.monotonic()
         try:
-            with postgres_errors("claiming a run"):
+            with postgres_errors("claiming a run"), self._spans.claim(delivery):
                 claim = await self._runs.claim(delivery.thread_id, self._lease)
         except Unavailable as error:
             log.warning("%s", error)
-            await delivery.nak(LOOK_AGAIN_SECS)
+            await self._nak(delivery, LOOK_AGAIN_SECS)
             return
         self._metrics.claim_sql.observe(time.monotonic() - claimed_at)
         await self._announce(claim.ended)
@@ -97,17 +101,17 @@ class Slot:
         elif claim.outcome == "leased" and delivery.redelivered:
             # Early, not stale: its first receiver may be dead, and the lease is all that is left of it.
             self._metrics.claims["leased"].inc()
-            await delivery.nak(claim.retry_in or 0)
+            await self._nak(delivery, claim.retry_in or 0)
         else:
             self._metrics.claims["stale"].inc()
-            await delivery.ack()
+            await self._ack(delivery)
 
     async def _work(self, delivery: Delivery, run: Run, claimed_at: float) -> None:
         """Run after run of one thread, until it has none left, or this worker has to let go of it."""
         following: Run | None = run
         while following is not None:
             self._metrics.claims["claimed"].inc()
-            active = ActiveRun(following)
+            active = ActiveRun(following, self._spans.trace_of(following, delivery))
             self._leases.hold(active, delivery.ack_subject, claimed_at)
             try:
                 ended = await self._executor.execute(active)
@@ -121,13 +125,21 @@ class Slot:
                 return
             await self._announce(claim.ended)
             if isinstance(ended, HandedBack):
-                await delivery.nak(0 if self._draining.is_set() else LOOK_AGAIN_SECS)
+                await self._nak(delivery, 0 if self._draining.is_set() else LOOK_AGAIN_SECS)
                 return
             following = claim.run
         if self._draining.is_set():
-            await delivery.nak(0)  # what was not claimed any more is for another worker, at once
+            await self._nak(delivery, 0)  # what was not claimed any more is for another worker, at once
         else:
+            await self._ack(delivery)
+
+    async def _ack(self, delivery: Delivery) -> None:
+        with self._spans.settle("ack", delivery):
             await delivery.ack()
+
+    async def _nak(self, delivery: Delivery, delay_secs: float) -> None:
+        with self._spans.settle("nak", delivery):
+            await delivery.nak(delay_secs)
 
     async def _settle(self, active: ActiveRun, ended: Ended | HandedBack | Lost) -> Claim | None:
         """Write what became of the run; None when nothing could, or may, be written."""
@@ -144,7 +156,10 @@ class Slot:
         while True:
             started = time.monotonic()
             try:
-                with postgres_errors("writing the outcome of a run"):
+                with (
+                    postgres_errors("writing the outcome of a run"),
+                    self._spans.finish(active.run, outcome.status, active.trace),
+                ):
                     claim = await self._runs.finish(
                         active.run, outcome, self._lease, claim_next=not self._draining.is_set()
                     )

@@ -12,6 +12,7 @@ from treadle import json
 Wire = tuple[str, bytes]
 # Where langgraph and the server keep objects of their own in a config.
 PRIVATE = "__"
+POINTER = ("checkpoint_id", "thread_id", "checkpoint_ns", "checkpoint_map")
 
 
 class WireFormat:
@@ -86,10 +87,13 @@ def _task(task: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _debug_task(task: Mapping[str, Any]) -> dict[str, Any]:
-    """A task that is a subgraph says where its checkpoints are."""
-    state = cast("Mapping[str, Any]", _public(task.get("state")) or {})
-    plain = {key: value for key, value in task.items() if key != "state"}
-    return {**plain, "checkpoint": state["configurable"]} if state else plain
+    """A task that is a subgraph says where its checkpoints are, instead of its state."""
+    if (state := _public(task.get("state"))) is None:
+        return dict(task)
+    return {
+        **{key: value for key, value in task.items() if key != "state"},
+        "checkpoint": state["configurable"],
+    }
 
 
 def _public(config: Mapping[str, Any] | None) -> dict[str, Any] | None:
@@ -105,5 +109,5 @@ def _public(config: Mapping[str, Any] | None) -> dict[str, Any] | None:
 def _pointer(config: Mapping[str, Any] | None) -> dict[str, Any] | None:
     if config is None:
         return None
-    names = ("checkpoint_id", "thread_id", "checkpoint_ns")
-    return {name: config["configurable"].get(name) for name in names}
+    configurable = config["configurable"]
+    return {name: configurable[name] for name in POINTER if name in configurable}

@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import AsyncGenerator, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractContextManager, asynccontextmanager, nullcontext
 from typing import Any, LiteralString, cast
 from uuid import UUID
 
@@ -32,6 +32,10 @@ from psycopg_pool import PoolClosed, PoolTimeout
 
 from treadle.checkpoint.pool import ConnectionPool
 from treadle.errors import Fenced, Unavailable
+from treadle.telemetry import conventions
+from treadle.telemetry.tracing import Tracing
+
+_NO_SPAN = nullcontext()
 
 _FENCE = """
 fence as materialized (
@@ -81,6 +85,7 @@ class FencedSaver(AsyncPostgresSaver):
 
     Args:
         observe: is told the seconds that each write took.
+        tracing: makes a span of each write.
     """
 
     def __init__(
@@ -89,10 +94,12 @@ class FencedSaver(AsyncPostgresSaver):
         run_id: UUID,
         attempt: int,
         observe: Callable[[float], None] = lambda seconds: None,
+        tracing: Tracing | None = None,
     ) -> None:
         super().__init__(pool)
         self._fence = {"run_id": run_id, "attempt": attempt}
         self._observe = observe
+        self._tracing = tracing or Tracing()
 
     async def aput(
         self,
@@ -112,6 +119,7 @@ class FencedSaver(AsyncPostgresSaver):
         versions = {name: version for name, version in new_versions.items() if name in apart}
         blobs = self._dump_blobs(thread_id, ns, apart, versions) if versions else []
         await self._write(
+            "put_checkpoint",
             PUT_CHECKPOINT,
             thread_id=thread_id,
             ns=ns,
@@ -145,6 +153,7 @@ class FencedSaver(AsyncPostgresSaver):
         rows = self._dump_writes(thread_id, ns, configurable["checkpoint_id"], task_id, task_path, writes)
         special = all(channel in WRITES_IDX_MAP for channel, _ in writes)
         await self._write(
+            "put_writes",
             REPLACE_WRITES if special else PUT_WRITES,
             thread_id=thread_id,
             ns=ns,
@@ -168,17 +177,27 @@ class FencedSaver(AsyncPostgresSaver):
                 f"Postgres went away while run {self._fence['run_id']} was on: {error}"
             ) from error
 
-    async def _write(self, statement: LiteralString, **values: Any) -> None:
+    async def _write(self, name: str, statement: LiteralString, **values: Any) -> None:
         started = time.perf_counter()
-        async with self._cursor() as cursor:
-            await cursor.execute(statement, {**values, **self._fence})
-            passed = await cursor.fetchone() is not None
+        with self._span(name, values["thread_id"]):
+            passed = await self._passes(statement, values)
         self._observe(time.perf_counter() - started)
         if not passed:
             raise Fenced(
                 f"a checkpoint of run {self._fence['run_id']} was refused: attempt {self._fence['attempt']} is not "
                 "its newest any more, or the run has ended."
             )
+
+    def _span(self, name: str, thread_id: str) -> AbstractContextManager[object]:
+        if not self._tracing.enabled:
+            return _NO_SPAN
+        return self._tracing.span(*conventions.checkpoint(name, thread_id))
+
+    async def _passes(self, statement: LiteralString, values: dict[str, Any]) -> bool:
+        """Execute a write; whether the fence let it through."""
+        async with self._cursor() as cursor:
+            await cursor.execute(statement, {**values, **self._fence})
+            return await cursor.fetchone() is not None
 
 
 def _split(values: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -18,7 +18,7 @@ from treadle.db.pool import Pool
 from treadle.db.rows import Row, read
 from treadle.model import CancelAction, MultitaskStrategy, Run
 
-CREATE = "select * from treadle.create_run($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)"
+CREATE = "select * from treadle.create_run($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)"
 CLAIM = "select * from treadle.claim($1, $2, $3, $4)"
 FINISH = (
     "select * from treadle.finish($1, $2, $3, $4, $5::text::json, $6::text::json, $7::text::jsonb,"
@@ -131,6 +131,7 @@ class NewRun(msgspec.Struct, frozen=True, kw_only=True):
     kwargs: dict[str, Any]
     metadata: dict[str, Any] = {}
     thread_metadata: dict[str, Any] = {}
+    thread_config: dict[str, Any] = {}
     strategy: MultitaskStrategy = MultitaskStrategy.ENQUEUE
     if_not_exists: Literal["create", "reject"] = "reject"
     delay_secs: float | None = None
@@ -212,6 +213,7 @@ class Runs:
             new.route,
             new.stateless,
             json.jsonb_text(json.encode(new.thread_metadata)),
+            json.jsonb_text(json.encode(new.thread_config)),
         )
         cancelled = tuple(msgspec.convert(item, CancelledRun) for item in row["cancelled"])
         return Created(row["outcome"], cancelled, _run(row["run"]))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 from uuid import UUID
 
 from treadle import json
@@ -26,17 +26,15 @@ GONE = """
 select thread_id from treadle.thread
  where gone_at < clock_timestamp() - make_interval(secs => $1) order by gone_at limit $2
 """
-LOCK_AT_REST = """
-select thread_id, exists (
-    select from treadle.run r where r.thread_id = t.thread_id and r.status in ('pending', 'running')) as busy
-  from treadle.thread t where thread_id = $1 and gone_at is null for no key update
-"""
+LOCK = "select from treadle.thread where thread_id = $1 and gone_at is null for no key update"
+# A statement of its own, begun under the lock: the locking one would look with the eyes of before its wait.
+BUSY = "select exists (select from treadle.run where thread_id = $1 and status in ('pending', 'running'))"
 # After a state update from outside a run; the caller holds the thread's lock.
 SET_STATE = """
 update treadle.thread
    set "values" = $2::text::jsonb, interrupts = $3::text::jsonb, error = null,
        metadata = metadata || $4::text::jsonb,
-       status = case when $3::text::jsonb = '{}' then 'idle' else 'interrupted' end,
+       status = $5, resting = $5,
        updated_at = clock_timestamp(), state_updated_at = clock_timestamp()
  where thread_id = $1
 """
@@ -74,8 +72,9 @@ async def lock_at_rest(connection: Connection, thread_id: UUID) -> bool | None:
 
     As long as the transaction lasts no run of the thread can be created, claimed or finished.
     """
-    row = await connection.fetchrow(LOCK_AT_REST, thread_id)
-    return None if row is None else not row["busy"]
+    if await connection.fetchrow(LOCK, thread_id) is None:
+        return None
+    return not await connection.fetchval(BUSY, thread_id)
 
 
 async def set_state(
@@ -84,10 +83,11 @@ async def set_state(
     values: bytes,
     interrupts: bytes,
     metadata: bytes,
+    status: Literal["idle", "interrupted"],
 ) -> None:
     """Record the state that an update from outside a run left; the thread is locked by the caller."""
     await connection.execute(
-        SET_STATE, thread_id, *(json.jsonb_text(data) for data in (values, interrupts, metadata))
+        SET_STATE, thread_id, *(json.jsonb_text(data) for data in (values, interrupts, metadata)), status
     )
 
 

@@ -137,7 +137,9 @@ class Delivery:
 
     def __init__(self, message: Msg, wakeup: Wakeup) -> None:
         self._message = message
+        self.run_id = wakeup.run_id
         self.thread_id = wakeup.thread_id
+        self.subject = message.subject
         self.headers: Mapping[str, str] = message.headers or {}
 
     @property

@@ -152,7 +152,7 @@ class Metrics:
     def _latencies(self) -> None:
         self.http_requests = Histogram(
             "treadle_http_request_duration_seconds",
-            "HTTP requests, until the last byte of the answer.",
+            "HTTP requests, until the answer begins.",
             ("route", "method", "status"),
             buckets=BUCKETS,
             registry=self.registry,
@@ -160,7 +160,7 @@ class Metrics:
         self._requests: dict[tuple[str, str, int], Histogram] = {}
         self.wait = self._histogram("run_wait_seconds", "From a run's acceptance to its first claim.")
         self.first_event = self._histogram(
-            "run_first_event_seconds", "From a run's acceptance to its first event."
+            "run_first_event_seconds", "From the start of an attempt to its first event."
         )
         self.execution = self._histogram(
             "run_execution_seconds", "One attempt of a run, from claim to finish."

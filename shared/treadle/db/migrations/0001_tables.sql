@@ -21,6 +21,9 @@ create table treadle.thread (
     thread_id        uuid primary key,
     status           text        not null default 'idle'
                      check (status in ('idle', 'busy', 'interrupted', 'error')),
+    -- What the status is, or was before the thread became busy: a run that comes to nothing leads back to it.
+    resting          text        not null default 'idle'
+                     check (resting in ('idle', 'interrupted', 'error')),
     metadata         jsonb       not null default '{}',
     config           jsonb       not null default '{}',
     "values"         jsonb,

@@ -36,19 +36,15 @@ begin
 end $$;
 
 -- What a thread with no run in work shows: busy while runs wait, else how it came to rest.
+-- `p_resting` null: the run that ended left no mark, and the thread rests as it did before.
 create function treadle.settle(p_thread uuid, p_resting text) returns void language sql as $$
     update treadle.thread t
-       set status = case
-               when exists (select from treadle.run r
-                             where r.thread_id = p_thread and r.status in ('pending', 'running')) then 'busy'
-               else coalesce(p_resting, case when t.interrupts = '{}' then 'idle' else 'interrupted' end)
-           end,
+       set status = case when waiting.runs then 'busy' else coalesce(p_resting, t.resting) end,
+           resting = coalesce(p_resting, t.resting),
            updated_at = clock_timestamp(),
-           gone_at = case
-               when t.stateless and not exists (
-                   select from treadle.run r
-                    where r.thread_id = p_thread and r.status in ('pending', 'running'))
-               then clock_timestamp() else t.gone_at end
+           gone_at = case when t.stateless and not waiting.runs then clock_timestamp() else t.gone_at end
+      from (select exists (select from treadle.run
+                            where thread_id = p_thread and status in ('pending', 'running'))) as waiting (runs)
      where t.thread_id = p_thread;
 $$;
 
@@ -283,7 +279,7 @@ create type treadle.create_result as (
 create function treadle.create_run(
     p_run uuid, p_thread uuid, p_assistant uuid, p_graph text, p_kwargs json, p_metadata jsonb,
     p_strategy text, p_if_not_exists text, p_delay interval, p_route text, p_stateless boolean,
-    p_thread_metadata jsonb
+    p_thread_metadata jsonb, p_thread_config jsonb
 ) returns treadle.create_result language plpgsql as $$
 declare
     v_run       treadle.run;
@@ -323,7 +319,7 @@ begin
     returning * into v_run;
     update treadle.thread
        set status = 'busy', updated_at = clock_timestamp(),
-           metadata = metadata || p_thread_metadata
+           metadata = metadata || p_thread_metadata, config = p_thread_config
      where thread_id = p_thread;
     return row('created', v_cancelled, v_run)::treadle.create_result;
 end $$;
