@@ -320,7 +320,7 @@ def arguments_of(new: NewRun) -> list[Any]:
     """A run as the parameters of CREATE."""
     return [
         new.run_id, new.thread_id, new.assistant_id, new.graph_id, new.kwargs, "{}", new.strategy,
-        new.if_not_exists, None, new.route, new.stateless, "{}",
+        new.if_not_exists, None, new.route, new.stateless, "{}", "{}",
     ]  # fmt: skip
 
 
@@ -416,6 +416,21 @@ async def test_interrupt_and_rollback_stop_what_the_thread_has_and_run_next(
 
 
 # Cancel
+
+
+@pytest.mark.parametrize("action", list(CancelAction))
+@pytest.mark.parametrize("resting", ["idle", "interrupted", "error"])
+async def test_a_run_that_never_began_leads_its_thread_back_to_where_it_was(
+    bench: Bench, resting: Any, action: CancelAction
+) -> None:
+    await bench.create()
+    await bench.finish(await bench.claimed(), Outcome(status="success", resting=resting))
+    run = await bench.create()
+    assert (await bench.thread()).status == "busy"
+
+    await bench.cancel(run, action)
+
+    assert (await bench.thread()).status == resting
 
 
 @pytest.mark.parametrize(

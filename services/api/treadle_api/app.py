@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import fields
-from importlib.metadata import version
 
 from litestar import Litestar
 from litestar.di import Provide
-from litestar.openapi import OpenAPIConfig
-from litestar.openapi.plugins import JsonRenderPlugin
 
 from treadle_api.errors import HANDLERS
 from treadle_api.observe import Observe
+from treadle_api.openapi import OPENAPI
 from treadle_api.parts import Parts
 from treadle_api.routes import assistants, docs, runs, state, stateless, system, threads
 
@@ -28,13 +26,7 @@ def make_app(parts: Parts) -> Litestar:
         dependencies={field.name: _given(getattr(parts, field.name)) for field in fields(parts)},
         exception_handlers=HANDLERS,
         middleware=[Observe(parts.metrics, parts.tracing)],
-        openapi_config=OpenAPIConfig(
-            title="Treadle",
-            version=version("treadle"),
-            description="LangGraph graphs behind an API, every run a durable command.",
-            path="/",
-            render_plugins=[JsonRenderPlugin(path="/openapi.json")],
-        ),
+        openapi_config=OPENAPI,
         request_max_body_size=MAX_BODY_BYTES,
         logging_config=None,
     )

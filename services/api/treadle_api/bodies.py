@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
+from litestar.params import Parameter
 from msgspec import Meta, Struct
 
 from treadle.model import MultitaskStrategy
@@ -26,6 +27,9 @@ OnDisconnect = Literal["cancel", "continue"]
 Delay = Annotated[float, Meta(ge=0, le=366 * 86400)]
 Limit = Annotated[int, Meta(ge=1, le=1000)]
 Offset = Annotated[int, Meta(ge=0)]
+# The same in a query string.
+QueryLimit = Annotated[int, Parameter(ge=1, le=1000)]
+QueryOffset = Annotated[int, Parameter(ge=0)]
 
 
 class Checkpoint(Struct, kw_only=True, omit_defaults=True):
@@ -121,7 +125,7 @@ class Before(Struct, kw_only=True):
 
 
 class HistoryQuery(Struct, kw_only=True):
-    limit: Annotated[int, Meta(ge=0, le=1000)] | None = None
+    limit: Limit | None = None
     before: str | Before | None = None
     metadata: dict[str, Any] | None = None
     checkpoint: Checkpoint | None = None

@@ -15,6 +15,8 @@ from treadle.errors import TreadleError, Unavailable
 log = logging.getLogger(__name__)
 
 RETRY_AFTER_SECS = "1"
+# What the framework calls the body of a request.
+BODY = "data"
 
 AnyRequest = Request[Any, Any, Any]
 
@@ -40,6 +42,8 @@ def _problem(request: AnyRequest, item: Any) -> str:
     key, message = str(problem.get("key", "")), str(problem.get("message", problem))
     choices = _choices(request, key) if message.startswith("Invalid enum value") else ()
     hint = f". Send one of: {', '.join(choices)}" if choices else ""
+    if key == BODY:
+        return "Invalid JSON in request body: it is empty" if message == repr(BODY) else f"body: {message}"
     return f"{key}: {message}{hint}" if key else f"{message}{hint}"
 
 
@@ -66,7 +70,7 @@ def client_error(_: AnyRequest, error: ClientException) -> Response[dict[str, st
     """A body that is no JSON at all; other 4xx as they are."""
     if error.status_code == 400:
         return _answer(422, f"Invalid JSON in request body: {error.__cause__ or error.detail}")
-    return _answer(error.status_code, error.detail)
+    return _answer(error.status_code, error.detail, error.headers or {})
 
 
 def http_error(_: AnyRequest, error: HTTPException) -> Response[dict[str, str]]:

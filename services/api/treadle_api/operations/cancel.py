@@ -10,7 +10,7 @@ import redis.asyncio
 from treadle.db.pool import postgres_errors
 from treadle.db.runs import CancelledRun, Runs
 from treadle.errors import NotFound, Unavailable
-from treadle.model import CancelAction, MultitaskStrategy, RunStatus
+from treadle.model import ROLLED_BACK, CancelAction, MultitaskStrategy, Run, RunStatus
 from treadle.streaming import CancelBus, StreamLimits, publish_end
 
 log = logging.getLogger(__name__)
@@ -38,6 +38,13 @@ class Cancellation:
         if cancelled.outcome == "finished":
             raise NotFound(f"No matching runs to cancel: run {run_id} has ended already.")
         await self.announce(cancelled, action)
+
+    async def announce_removal(self, run: Run) -> None:
+        """A run's row is gone: its worker can write nothing more, and should stop; whoever watches it is told."""
+        if run.status is RunStatus.RUNNING:
+            await self.announce(CancelledRun(run.run_id, "signalled", run.status), CancelAction.ROLLBACK)
+        ended = CancelledRun(run.run_id, "ended", ROLLED_BACK, run.attempt)
+        await self.announce(ended, CancelAction.ROLLBACK)
 
     async def announce(self, cancelled: CancelledRun, action: CancelAction | MultitaskStrategy) -> None:
         """Tell the worker, or those who watch a run that never began. The row stands if Redis is away."""

@@ -12,6 +12,7 @@ from treadle.db.pool import postgres_errors
 from treadle.db.runs import NewRun as Row
 from treadle.db.runs import Runs
 from treadle.errors import Conflict, InvalidRequest, NotFound
+from treadle.messaging.subjects import wakeup_subject
 from treadle.messaging.wakeups import Source, WakeupPublisher
 from treadle.model import MultitaskStrategy, Run
 from treadle.telemetry import conventions
@@ -77,13 +78,16 @@ class Creation:
     async def _wake(self, run: Run) -> None:
         """Tell the workers. When NATS does not take it, the sweeper does."""
         message_id = f"{run.run_id}:{run.attempt}"
-        with self._tracing.span(*conventions.publish(str(run.thread_id), run.route, message_id)):
+        with self._tracing.span(
+            *conventions.publish(wakeup_subject(run.route, run.thread_id), run.route, message_id)
+        ):
             published = await self._publisher.publish(run, Source.CREATE, headers=self._trace())
         (self._metrics.wakeups if published else self._metrics.wakeup_failures)["create"].inc()
 
     def _row(self, run_id: UUID, thread_id: UUID, body: NewRun, chosen: Chosen, *, stateless: bool) -> Row:
         ids = {"graph_id": chosen.graph_id, "assistant_id": str(chosen.assistant_id)}
         kwargs = _kwargs(body)
+        config = {name: value for name, value in kwargs["config"].items() if name != "metadata"}
         if trace := self._trace():
             kwargs["trace"] = trace
         return Row(
@@ -92,8 +96,9 @@ class Creation:
             assistant_id=chosen.assistant_id,
             graph_id=chosen.graph_id,
             kwargs=kwargs,
-            metadata={**CREATOR, **(body.metadata or {}), **ids},
+            metadata={**kwargs["config"]["metadata"], **ids},
             thread_metadata=ids,
+            thread_config={**config, "configurable": {}},
             strategy=body.multitask_strategy or MultitaskStrategy.ENQUEUE,
             if_not_exists="create" if stateless else body.if_not_exists or "reject",
             delay_secs=body.after_seconds or None,
@@ -122,7 +127,7 @@ def _kwargs(body: NewRun) -> dict[str, Any]:
         "interrupt_after": body.interrupt_after,
         "subgraphs": bool(body.stream_subgraphs),
         "resumable": bool(body.stream_resumable),
-        "durability": body.durability or ("exit" if body.checkpoint_during is False else None),
+        "durability": body.durability or ("exit" if body.checkpoint_during is False else "async"),
     }
 
 

@@ -5,12 +5,15 @@ from __future__ import annotations
 from uuid import UUID
 
 from treadle.db.pool import postgres_errors
-from treadle.db.runs import CancelledRun, Runs
+from treadle.db.runs import Runs
 from treadle.db.threads import Threads
 from treadle.errors import NotFound
 from treadle.model import CancelAction, RunStatus
 from treadle_api.operations.cancel import Cancellation
 from treadle_api.operations.results import Results
+
+# Whoever watches the runs beyond these learns of their end from Postgres, a little later.
+AT_ONCE = 100
 
 
 class Removal:
@@ -29,14 +32,16 @@ class Removal:
             NotFound: there is no such thread.
         """
         with postgres_errors("removing a thread"):
-            running = await self._runs.of_thread(thread_id, status=RunStatus.RUNNING)
+            active = [
+                run
+                for status in (RunStatus.RUNNING, RunStatus.PENDING)
+                for run in await self._runs.of_thread(thread_id, status=status, limit=AT_ONCE)
+            ]
             removed = await self._threads.delete([thread_id])
         if not removed:
             raise NotFound(f"Thread with ID {thread_id} not found")
-        for run in running:
-            await self._cancellation.announce(
-                CancelledRun(run.run_id, "signalled", run.status), CancelAction.ROLLBACK
-            )
+        for run in active:
+            await self._cancellation.announce_removal(run)
 
     async def run(self, thread_id: UUID, run_id: UUID) -> None:
         """Remove a run and its checkpoints; one that is on is rolled back first.

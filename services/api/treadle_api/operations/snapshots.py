@@ -19,7 +19,7 @@ def state_view(snapshot: StateSnapshot) -> StateView:
         values=snapshot.values if snapshot.values is not None else {},
         next=list(snapshot.next),
         tasks=[_task(task) for task in snapshot.tasks],
-        metadata=None if snapshot.metadata is None else dict(snapshot.metadata),
+        metadata=_metadata(snapshot),
         created_at=snapshot.created_at,
         checkpoint=checkpoint,
         parent_checkpoint=parent,
@@ -34,6 +34,13 @@ def empty_state() -> StateView:
     return StateView({}, [], [], None, None, None, None, [], None, None)
 
 
+def _metadata(snapshot: StateSnapshot) -> dict[str, Any] | None:
+    """With the thread, which savers keep in a column instead."""
+    if snapshot.metadata is None:
+        return None
+    return {**snapshot.metadata, "thread_id": _configurable(snapshot.config)["thread_id"]}
+
+
 def _task(task: PregelTask) -> dict[str, Any]:
     state = task.state
     nested = state if isinstance(state, StateSnapshot) else None
@@ -41,7 +48,7 @@ def _task(task: PregelTask) -> dict[str, Any]:
         "id": task.id,
         "name": task.name,
         "path": task.path,
-        "error": None if task.error is None else repr(task.error),
+        "error": task.error if task.error is None or isinstance(task.error, str) else repr(task.error),
         "interrupts": [_interrupt(interrupt) for interrupt in task.interrupts],
         "checkpoint": None if state is None or nested is not None else dict(_configurable(state)),
         "state": None if nested is None else state_view(nested),

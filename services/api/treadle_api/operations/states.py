@@ -50,7 +50,7 @@ class States:
         if (graph_id := _graph_id(thread)) is None:
             return empty_state()
         with postgres_errors("reading a state"):
-            async with self._graph(graph_id, "threads.read") as graph:
+            async with self._graph(thread_id, graph_id, "threads.read") as graph:
                 snapshot = await graph.aget_state(_config(thread_id, at), subgraphs=subgraphs)
         return state_view(snapshot)
 
@@ -74,7 +74,7 @@ class States:
             return []
         earlier = None if before is None else _config(thread_id, Checkpoint(checkpoint_id=before))
         with postgres_errors("reading a history"):
-            async with self._graph(graph_id, "threads.read") as graph:
+            async with self._graph(thread_id, graph_id, "threads.read") as graph:
                 states = graph.aget_state_history(
                     _config(thread_id, at), filter=metadata, before=earlier, limit=limit
                 )
@@ -98,7 +98,7 @@ class States:
         with postgres_errors("updating a state"):
             async with (
                 transaction(self._pool) as connection,
-                self._graph(graph_id, "threads.update") as graph,
+                self._graph(thread_id, graph_id, "threads.update") as graph,
             ):
                 at_rest = await lock_at_rest(connection, thread_id)
                 if at_rest is None:
@@ -107,7 +107,9 @@ class States:
                     raise Conflict(
                         f"Thread {thread_id} has in-flight runs. Wait for them, or cancel them, before updating its state."
                     )
-                written = await _write(graph, _config(thread_id, at), body)
+                config = _config(thread_id, at)
+                config["metadata"] = {"graph_id": graph_id}
+                written = await _write(graph, config, body)
                 newest = await graph.aget_state(_config(thread_id, Checkpoint()))
                 await set_state(
                     connection,
@@ -115,6 +117,7 @@ class States:
                     json.encode(newest.values or {}),
                     json.encode(interrupts_of(newest)),
                     b"{}",
+                    "interrupted" if newest.next else "idle",
                 )
         return written
 
@@ -126,11 +129,17 @@ class States:
         return thread
 
     @asynccontextmanager
-    async def _graph(self, graph_id: str, access: AccessContext) -> AsyncGenerator[Graph]:
-        async with self._registry.open(
-            graph_id, access, checkpointer=self._saver, store=self._store
-        ) as graph:
-            yield graph
+    async def _graph(self, thread_id: UUID, graph_id: str, access: AccessContext) -> AsyncGenerator[Graph]:
+        try:
+            async with self._registry.open(
+                graph_id, access, checkpointer=self._saver, store=self._store
+            ) as graph:
+                yield graph
+        except InvalidUpdateError as error:
+            raise InvalidRequest(
+                f"The state of thread {thread_id} cannot be put together from what its last run left: {error} "
+                "Remove that run, or update the state at an earlier checkpoint."
+            ) from error
 
 
 def _missing(thread_id: UUID) -> NotFound:

@@ -11,7 +11,7 @@ PAGE = (resources.files("treadle_api") / "pages" / "docs.html").read_text(encodi
 
 @get("/docs", include_in_schema=False, media_type="text/html")
 async def docs() -> Response[str]:
-    return Response(PAGE, media_type="text/html; charset=utf-8")
+    return Response(PAGE, media_type="text/html")
 
 
 router = Router("/", route_handlers=[docs])

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Annotated, Any
 
 from litestar import Request, Response, Router, delete, get, post
+from litestar.openapi import ResponseSpec
 from litestar.params import Parameter
 from litestar.response.base import ASGIResponse
 from litestar.types import ASGIApp
@@ -16,13 +17,13 @@ from treadle.db.threads import Threads
 from treadle.errors import InvalidRequest, NotFound
 from treadle.model import CancelAction, RunStatus
 from treadle.streaming import parse_last_event_id
-from treadle_api.bodies import Limit, NewRun, Offset
+from treadle_api.bodies import NewRun, QueryLimit, QueryOffset
 from treadle_api.ids import new_id, read_id
+from treadle_api.openapi import EVENTS, VALUES
 from treadle_api.operations.cancel import Cancellation
 from treadle_api.operations.create import Creation
 from treadle_api.operations.removal import Removal
 from treadle_api.operations.serving import Serving
-from treadle_api.responses import run_headers
 from treadle_api.views import RunView, run_view
 
 PATH = "/threads/{thread_id:str}/runs"
@@ -36,12 +37,16 @@ async def create_run(thread_id: str, data: NewRun, creation: Creation) -> Respon
     return Response(run_view(run), headers={"content-location": f"/threads/{thread}/runs/{run.run_id}"})
 
 
-@post(f"{PATH}/wait", status_code=200, summary="Create a run and wait for its result")
+@post(
+    f"{PATH}/wait", status_code=200, responses={200: VALUES}, summary="Create a run and wait for its result"
+)
 async def wait_run(thread_id: str, data: NewRun, serving: Serving) -> ASGIApp:
     return await serving.wait(read_id("thread", thread_id), data, stateless=False)
 
 
-@post(f"{PATH}/stream", status_code=200, summary="Create a run and stream its events")
+@post(
+    f"{PATH}/stream", status_code=200, responses={200: EVENTS}, summary="Create a run and stream its events"
+)
 async def stream_run(thread_id: str, data: NewRun, serving: Serving) -> ASGIApp:
     return await serving.stream(read_id("thread", thread_id), data, stateless=False)
 
@@ -51,8 +56,8 @@ async def list_runs(
     thread_id: str,
     runs: Runs,
     threads: Threads,
-    limit: Limit = 10,
-    offset: Offset = 0,
+    limit: QueryLimit = 10,
+    offset: QueryOffset = 0,
     status: RunStatus | None = None,
 ) -> list[RunView]:
     thread = read_id("thread", thread_id)
@@ -78,7 +83,7 @@ async def delete_run(thread_id: str, run_id: str, removal: Removal) -> None:
     await removal.run(read_id("thread", thread_id), read_id("run", run_id))
 
 
-@get(f"{ONE}/join", summary="Wait for a run's result")
+@get(f"{ONE}/join", responses={200: VALUES}, summary="Wait for a run's result")
 async def join_run(
     thread_id: str, run_id: str, serving: Serving, cancel_on_disconnect: bool = False
 ) -> ASGIApp:
@@ -87,7 +92,7 @@ async def join_run(
     )
 
 
-@get(f"{ONE}/stream", summary="Join a run's stream, or come back to it")
+@get(f"{ONE}/stream", responses={200: EVENTS}, summary="Join a run's stream, or come back to it")
 async def join_stream(
     request: Request[Any, Any, Any],
     thread_id: str,
@@ -111,7 +116,12 @@ def _modes(given: Sequence[str]) -> list[str]:
     return [mode for item in given for mode in item.split(",") if mode]
 
 
-@post(f"{ONE}/cancel", summary="Cancel a run: interrupt keeps its checkpoints, rollback removes them and it")
+@post(
+    f"{ONE}/cancel",
+    status_code=202,
+    responses={200: ResponseSpec(dict[str, Any], description="With `wait`: the run has ended.")},
+    summary="Cancel a run: interrupt keeps its checkpoints, rollback removes them and it",
+)
 async def cancel_run(
     thread_id: str,
     run_id: str,
@@ -124,7 +134,7 @@ async def cancel_run(
     await cancellation.cancel(thread, run, _action(action))
     if wait:
         return await serving.cancelled(thread, run)
-    return ASGIResponse(status_code=202, headers=run_headers(thread, run, "join"))
+    return ASGIResponse(status_code=202)
 
 
 def _action(text: str) -> CancelAction:

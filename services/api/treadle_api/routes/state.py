@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from litestar import Router, get, post
 
-from treadle_api.bodies import Before, Checkpoint, HistoryQuery, Limit, StateAt, StateUpdate
+from treadle_api.bodies import Before, Checkpoint, HistoryQuery, QueryLimit, StateAt, StateUpdate
 from treadle_api.ids import read_id
 from treadle_api.operations.states import States
 from treadle_api.views import StateView, UpdatedState
@@ -47,7 +47,7 @@ async def update_state(thread_id: str, data: StateUpdate, states: States) -> Upd
 
 @get("/threads/{thread_id:str}/history", summary="The states of a thread, newest first")
 async def get_history(
-    thread_id: str, states: States, limit: Limit = HISTORY_LIMIT, before: str | None = None
+    thread_id: str, states: States, limit: QueryLimit = HISTORY_LIMIT, before: str | None = None
 ) -> list[StateView]:
     wanted = read_id("thread", thread_id)
     return await states.history(wanted, Checkpoint(), limit=limit, before=before, metadata=None)

@@ -7,6 +7,7 @@ from litestar.types import ASGIApp
 
 from treadle_api.bodies import NewRun
 from treadle_api.ids import new_id
+from treadle_api.openapi import EVENTS, VALUES
 from treadle_api.operations.create import Creation
 from treadle_api.operations.serving import Serving
 from treadle_api.views import RunView, run_view
@@ -18,12 +19,22 @@ async def create_run(data: NewRun, creation: Creation) -> Response[RunView]:
     return Response(run_view(run), headers={"content-location": f"/runs/{run.run_id}"})
 
 
-@post("/runs/wait", status_code=200, summary="Create a stateless run and wait for its result")
+@post(
+    "/runs/wait",
+    status_code=200,
+    responses={200: VALUES},
+    summary="Create a stateless run and wait for its result",
+)
 async def wait_run(data: NewRun, serving: Serving) -> ASGIApp:
     return await serving.wait(new_id(), data, stateless=True)
 
 
-@post("/runs/stream", status_code=200, summary="Create a stateless run and stream its events")
+@post(
+    "/runs/stream",
+    status_code=200,
+    responses={200: EVENTS},
+    summary="Create a stateless run and stream its events",
+)
 async def stream_run(data: NewRun, serving: Serving) -> ASGIApp:
     return await serving.stream(new_id(), data, stateless=True)
 

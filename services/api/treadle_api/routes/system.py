@@ -5,11 +5,13 @@ from __future__ import annotations
 from importlib.metadata import version
 
 from litestar import Response, Router, get
+from litestar.openapi import ResponseSpec
 
 from treadle.telemetry.metrics import CONTENT_TYPE
 from treadle_api.operations.health import HealthCheck
 from treadle_api.views import Health, Info
 
+UNHEALTHY = ResponseSpec(Health, description="With `check_db`: what cannot be reached.")
 INFO = Info(
     version=version("treadle"),
     langgraph_py_version=version("langgraph"),
@@ -17,7 +19,11 @@ INFO = Info(
 )
 
 
-@get("/ok", summary="Whether the server answers, and with check_db what it depends on")
+@get(
+    "/ok",
+    responses={503: UNHEALTHY},
+    summary="Whether the server answers, and with check_db what it depends on",
+)
 async def ok(health: HealthCheck, check_db: bool = False) -> Response[Health]:
     if not check_db:
         return Response(Health(ok=True, services={}))
@@ -33,7 +39,7 @@ async def info() -> Info:
 
 @get("/metrics", summary="Metrics as Prometheus text", media_type="text/plain")
 async def metrics(health: HealthCheck) -> Response[bytes]:
-    return Response(await health.metrics(), media_type=CONTENT_TYPE)
+    return Response(await health.metrics(), headers={"content-type": CONTENT_TYPE})
 
 
 router = Router("/", route_handlers=[ok, info, metrics], tags=["system"])

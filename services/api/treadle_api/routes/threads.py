@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from litestar import Router, delete, get, patch, post
+from typing import Annotated
+
+from litestar import Response, Router, delete, get, patch, post
+from litestar.openapi import ResponseSpec
+from litestar.params import Parameter
 
 from treadle.db.pool import postgres_errors
 from treadle.db.threads import Threads
@@ -37,14 +41,25 @@ async def get_thread(thread_id: str, threads: Threads) -> ThreadView:
     return thread_view(thread)
 
 
-@patch("/threads/{thread_id:str}", summary="Merge into a thread's metadata")
-async def patch_thread(thread_id: str, data: ThreadPatch, threads: Threads) -> ThreadView:
+@patch(
+    "/threads/{thread_id:str}",
+    responses={204: ResponseSpec(None, description="With `Prefer: return=minimal`.")},
+    summary="Merge into a thread's metadata",
+)
+async def patch_thread(
+    thread_id: str,
+    data: ThreadPatch,
+    threads: Threads,
+    prefer: Annotated[str | None, Parameter(header="prefer")] = None,
+) -> Response[ThreadView] | Response[None]:
     wanted = read_id("thread", thread_id)
     with postgres_errors("changing a thread"):
         thread = await threads.update_metadata(wanted, data.metadata or {})
     if thread is None:
         raise NotFound(f"Thread with ID {thread_id} not found")
-    return thread_view(thread)
+    if prefer == "return=minimal":
+        return Response(None, status_code=204)
+    return Response(thread_view(thread))
 
 
 @delete(

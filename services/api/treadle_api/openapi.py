@@ -1,0 +1,70 @@
+"""/openapi.json: the routes as they are, with the errors as they are answered."""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+from typing import Any
+
+from litestar import MediaType, Request
+from litestar.openapi import OpenAPIConfig, ResponseSpec
+from litestar.openapi.plugins import JsonRenderPlugin
+
+# What answers that stay open consist of; the framework cannot see it.
+VALUES = ResponseSpec(
+    dict[str, Any],
+    description="The values that the run left; `__interrupt__` where it stopped to ask, `__error__` where it failed.",
+    generate_examples=False,
+)
+EVENTS = ResponseSpec(
+    str,
+    description="Server-sent events until the run ends, each with its id.",
+    media_type="text/event-stream",
+    generate_examples=False,
+)
+
+PROBLEMS = {
+    "404": "What the path or the body names does not exist.",
+    "409": "The present state of the thread does not allow it.",
+    "422": "A field or parameter cannot be used; the detail names it.",
+    "503": "A server that this needs cannot be reached now. Try again after `Retry-After` seconds.",
+}
+
+
+class WithProblems(JsonRenderPlugin):
+    """The framework's own errors are replaced by ours."""
+
+    def render(self, request: Request[Any, Any, Any], openapi_schema: dict[str, Any]) -> bytes:
+        openapi_schema["components"]["schemas"]["Problem"] = {
+            "type": "object",
+            "properties": {"detail": {"type": "string"}},
+            "required": ["detail"],
+        }
+        for path, methods in openapi_schema["paths"].items():
+            for operation in methods.values():
+                operation["responses"].pop("400", None)
+                operation["responses"].update(_problems(path, operation))
+        return super().render(request, openapi_schema)
+
+
+def _problems(path: str, operation: dict[str, Any]) -> dict[str, Any]:
+    possible = {
+        "404": "{" in path or path.startswith("/runs"),
+        "409": "requestBody" in operation and path.startswith("/threads"),
+        "422": "requestBody" in operation or "parameters" in operation,
+        "503": path not in ("/info", "/metrics"),
+    }
+    content = {"application/json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
+    return {
+        status: {"description": text, "content": content}
+        for status, text in PROBLEMS.items()
+        if possible[status] and status not in operation["responses"]
+    }
+
+
+OPENAPI = OpenAPIConfig(
+    title="Treadle",
+    version=version("treadle"),
+    description="LangGraph graphs behind an API, every run a durable command.",
+    path="/openapi.json",
+    render_plugins=[WithProblems(path="/", media_type=MediaType.JSON)],
+)

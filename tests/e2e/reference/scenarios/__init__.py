@@ -1,0 +1,35 @@
+"""What is asked of a server, one module per subject, one coroutine per conversation."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Awaitable, Callable
+from types import ModuleType
+
+from tests.e2e.reference.scenarios import (
+    cancels,
+    errors,
+    graphs,
+    interrupts,
+    runs,
+    states,
+    strategies,
+    streams,
+    threads,
+)
+from tests.e2e.reference.talk import Talk
+
+Scenario = Callable[[Talk], Awaitable[None]]
+
+
+def _scenarios(module: ModuleType) -> dict[str, Scenario]:
+    functions = inspect.getmembers(module, inspect.iscoroutinefunction)
+    written = {name: function for name, function in functions if not name.startswith("_")}
+    made: dict[str, Scenario] = getattr(module, "MADE", {})
+    return {**written, **made}
+
+
+GROUPS: dict[str, dict[str, Scenario]] = {
+    module.__name__.rpartition(".")[2]: _scenarios(module)
+    for module in (streams, graphs, interrupts, threads, states, runs, cancels, strategies, errors)
+}
