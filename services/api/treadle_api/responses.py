@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import AsyncExitStack
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from contextlib import AsyncExitStack, aclosing
 from uuid import UUID
 
 from litestar.types import Receive, Scope, Send
@@ -39,7 +39,7 @@ class OpenResponse:
 
     def __init__(
         self,
-        pieces: AsyncIterator[bytes],
+        pieces: AsyncGenerator[bytes],
         headers: Mapping[str, str],
         *,
         resources: AsyncExitStack,
@@ -67,8 +67,9 @@ class OpenResponse:
 
     async def _send(self, send: Send) -> None:
         await send({"type": "http.response.start", "status": 200, "headers": self._headers})
-        async for piece in self._pieces:
-            await send({"type": "http.response.body", "body": piece, "more_body": True})
+        async with aclosing(self._pieces) as pieces:
+            async for piece in pieces:
+                await send({"type": "http.response.body", "body": piece, "more_body": True})
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
@@ -85,7 +86,7 @@ EVENT_STREAM = {
 JSON = {"content-type": "application/json"}
 
 
-async def waited_for(result: Awaitable[bytes], heartbeat_secs: float) -> AsyncIterator[bytes]:
+async def waited_for(result: Awaitable[bytes], heartbeat_secs: float) -> AsyncGenerator[bytes]:
     """The result, with signs of life before it. An error on the way is told as a run's error is."""
     task = asyncio.ensure_future(result)
     try:
