@@ -7,7 +7,7 @@ how often. So a publish that fails loses nothing: the sweeper publishes again wh
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
 from enum import StrEnum
 from typing import Protocol
 from uuid import UUID
@@ -160,9 +160,9 @@ class Delivery:
         """Look at the thread again in a while."""
         await self._answer(self._message.nak(delay=max(delay_secs, 0.01)))
 
-    async def _answer(self, answer: object) -> None:
+    async def _answer(self, answer: Awaitable[object]) -> None:
         try:
-            await answer  # type: ignore[misc]
+            await answer
         except NATS_ERRORS as error:
             log.debug("answer to a wake-up of thread %s lost: %r", self.thread_id, error)
 
