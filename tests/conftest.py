@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import AsyncGenerator
 
 import pytest
@@ -9,6 +10,11 @@ import pytest_asyncio
 from langgraph_sdk.client import LangGraphClient
 
 from tests.stack import Service, Stack, running_stack
+
+
+def pytest_configure() -> None:
+    """Heed Ctrl-C: a shell that runs the tests in the background has them, and what they start, ignore it."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
