@@ -19,6 +19,7 @@ from watchfiles import awatch  # pyright: ignore[reportUnknownVariableType]
 
 from tests.e2e.steps import begun, events, join, new_thread, numbers, values, wait
 from tests.stack import Stack, marks, running_stack
+from treadle_worker.execution import STOP_GRACE_SECS
 
 LEASE_SECS = 3.0
 LEASE = {"TREADLE_LEASE_SECS": str(LEASE_SECS)}
@@ -312,6 +313,23 @@ async def test_a_run_has_its_time_and_no_more(tmp_path: Path) -> None:
         assert "BG_JOB_TIMEOUT_SECS" in answer["__error__"]["message"]
         assert (await client.runs.list(thread))[0]["status"] == "timeout"
         assert (await values(client, thread))["steps"] == ["before"]
+
+
+async def test_a_node_that_swallows_its_cancellation_is_left_behind_and_writes_nothing(
+    tmp_path: Path,
+) -> None:
+    log = tmp_path / "marks"
+    async with running_stack("api", "worker") as stack:
+        [api], [worker] = stack.services("api"), stack.services("worker")
+        thread = await new_thread(api.client)
+        given = {"log": str(log), "label": "run", "delay": STOP_GRACE_SECS + 1}
+        run = await api.client.runs.create(thread, "stubborn", input=given)
+        await marked(log, "stubborn", 1)
+        await api.client.runs.cancel(thread, run["run_id"], wait=True)
+        history = await api.client.threads.get_history(thread, limit=100)
+        assert await worker.logged("which was left behind, has ended")
+        assert (await api.client.runs.get(thread, run["run_id"]))["status"] == "interrupted"
+        assert await api.client.threads.get_history(thread, limit=100) == history
 
 
 async def test_another_scheduler_takes_the_lead_when_the_leader_dies() -> None:

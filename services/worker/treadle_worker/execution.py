@@ -246,7 +246,12 @@ class Executor:
             "%s does not stop when it is cancelled; it is left behind, and can write nothing", task.get_name()
         )
         self._left_behind.add(task)
-        task.add_done_callback(self._left_behind.discard)
+        task.add_done_callback(self._forget_left_behind)
+
+    def _forget_left_behind(self, task: asyncio.Task[None]) -> None:
+        self._left_behind.discard(task)
+        error = None if task.cancelled() else task.exception()
+        log.info("%s, which was left behind, has ended: %s", task.get_name(), error or "nothing came of it")
 
     async def announce_end(self, ended: EndedRun) -> None:
         """Tell who watches that the run is over; its outcome is committed."""

@@ -11,6 +11,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
+import signal
 import threading
 import time
 from dataclasses import dataclass
@@ -93,7 +95,12 @@ class LeaseKeeper:
         return held is not None and held.active is active and time.monotonic() < held.until
 
     def _run(self) -> None:
-        asyncio.run(self._keep())
+        try:
+            asyncio.run(self._keep())
+        except Exception:
+            # A worker that nobody keeps leases for must not go on claiming runs: it drains, and is started anew.
+            log.critical("the lease keeper has failed; the worker stops", exc_info=True)
+            os.kill(os.getpid(), signal.SIGTERM)
 
     async def _keep(self) -> None:
         closing = asyncio.Event()
