@@ -472,8 +472,24 @@ async def test_redis_keeps_no_more_than_the_bound(redis: Redis, hub: EventHub, r
         await writer.close(SUCCESS)
     assert await redis.xlen(stream_key(run_id)) <= 150  # Redis drops them by the hundred
     async with hub.watch(run_id) as subscription:
+        kept = ids(await rest(subscription))
+    assert kept[0] > EventId(1, 0)
+    assert kept == numbered(1, range(kept[0].n, kept[-1].n + 1))
+
+
+async def test_a_watcher_from_the_start_that_fell_too_far_behind_is_told(
+    redis: Redis, publisher: EventPublisher, hub: EventHub, run_id: UUID
+) -> None:
+    writer = publisher.writer(run_id, 1, held)
+    async with EventHub(redis, queue_bytes=1) as narrow, narrow.watch(run_id, new=True) as slow:
+        async with hub.watch(run_id, new=True) as quick, narrow.watch(run_id) as beside:
+            for _ in range(10):
+                writer.write("values", b"{}")
+                await take(quick, 1)
+                await take(beside, 1)
+        await redis.xtrim(stream_key(run_id), maxlen=4, approximate=False)
         with pytest.raises(EventsLost):
-            await rest(subscription)
+            await rest(slow)
 
 
 async def test_a_client_is_told_when_what_it_misses_was_dropped(
@@ -486,7 +502,7 @@ async def test_a_client_is_told_when_what_it_misses_was_dropped(
             await take(subscription, 1)
     await redis.xtrim(stream_key(run_id), maxlen=4, approximate=False)
 
-    for after in (None, EventId(1, 0), EventId(1, 4)):
+    for after in (EventId(1, 0), EventId(1, 4)):
         async with hub.watch(run_id, after) as subscription:
             with pytest.raises(EventsLost, match=str(run_id)) as lost:
                 await rest(subscription)
@@ -494,6 +510,10 @@ async def test_a_client_is_told_when_what_it_misses_was_dropped(
             assert lost.value.run_id == str(run_id)
             assert lost.value.status == 410
     await writer.close(SUCCESS)
+    async with hub.watch(
+        run_id
+    ) as subscription:  # it has seen nothing, so it misses nothing that it counts on
+        assert ids(await rest(subscription)) == numbered(1, range(6, 10))
     for last in (5, 6, 9):
         async with hub.watch(run_id, EventId(1, last)) as subscription:
             assert ids(await rest(subscription)) == numbered(1, range(last + 1, 10))

@@ -49,8 +49,11 @@ class History:
         self._redis = redis
         self._turns = asyncio.Semaphore(READS_AT_ONCE)
 
-    async def after(self, run_id: str, last: EventId | None) -> Page:
+    async def after(self, run_id: str, last: EventId | None, *, from_kept: bool = False) -> Page:
         """The batches with what follows `last`, or the first ones.
+
+        Args:
+            from_kept: begin with the oldest that is kept, be it the first or not.
 
         An entry's id is that of its first event, so the entry at or before `last` may hold events after it:
         it is read too. Where it is there, nothing after `last` has been dropped, for the oldest go first.
@@ -66,7 +69,8 @@ class History:
             pipeline.xrange(key, "-" if last is None else f"({last}", "+", count=PAGE_BATCHES)
             covering, following = cast("tuple[list[Any], list[Any]]", await pipeline.execute())
             batches = _batches([*covering, *following])
-            if not covering and batches and not _next(last, batches[0].first) and await self._trimmed(key):
+            gap = not covering and batches and not _next(last, batches[0].first)
+            if gap and not from_kept and await self._trimmed(key):
                 raise EventsLost(run_id, last)
         return Page(batches, complete=len(following) < PAGE_BATCHES)
 

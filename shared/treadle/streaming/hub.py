@@ -76,7 +76,7 @@ class EventHub:
         When Redis is away this does not fail: the subscription goes on when it is back, `connected` tells.
 
         Args:
-            after: the last event that the client has seen; None: from the beginning.
+            after: the last event that the client has seen; None: from the oldest that is kept.
             live_only: only what is published from now on. Ends at once when the run has ended.
             new: the run has not been created yet, so there is nothing to catch up with.
         """

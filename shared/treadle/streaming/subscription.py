@@ -41,6 +41,7 @@ class Subscription:
         self.last_id = after
         self._history = history
         self._live_only = live_only and after is None
+        self._joins = after is None and not new
         self._new = new
         self._queue_bytes = queue_bytes
         self.queued_bytes = 0
@@ -162,7 +163,9 @@ class Subscription:
             self._take([newest])
 
     async def _read_page(self) -> list[Event]:
-        page = await self._history.after(self.run_id, self.last_id)
+        page = await self._history.after(
+            self.run_id, self.last_id, from_kept=self._joins and self.last_id is None
+        )
         self._backoff.reset()
         events = self._take(page.batches)
         if events and not page.complete:
