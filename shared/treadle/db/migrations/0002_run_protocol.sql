@@ -328,6 +328,8 @@ end $$;
 -- another checkpoint once the checkpoints are taken away.
 create function treadle.delete_threads(p_threads uuid[]) returns setof uuid language plpgsql as $$
 begin
+    -- Two batches with threads in common must not wait for each other in a circle.
+    perform from treadle.thread where thread_id = any(p_threads) order by thread_id for update;
     return query delete from treadle.thread where thread_id = any(p_threads) returning thread_id;
     delete from checkpoints where thread_id = any(p_threads::text[]);
     delete from checkpoint_blobs where thread_id = any(p_threads::text[]);
