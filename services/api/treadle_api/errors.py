@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
+from enum import Enum
 from typing import Any, Literal, cast, get_args, get_origin
 
 import msgspec
@@ -61,8 +62,8 @@ def _choices(request: AnyRequest, key: str) -> tuple[str, ...]:
 def _names(kind: Any) -> list[str]:
     if get_origin(kind) is Literal:
         return [str(name) for name in get_args(kind)]
-    if isinstance(kind, type) and hasattr(kind, "__members__"):
-        return [str(member.value) for member in kind]  # type: ignore[attr-defined]
+    if isinstance(kind, type) and issubclass(kind, Enum):
+        return [str(member.value) for member in kind]
     return list(dict.fromkeys(name for part in get_args(kind) for name in _names(part)))
 
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Mapping
 from contextlib import AsyncExitStack, aclosing
+from typing import Any
 from uuid import UUID
 
 from litestar.types import Receive, Scope, Send
@@ -86,9 +87,11 @@ EVENT_STREAM = {
 JSON = {"content-type": "application/json"}
 
 
-async def waited_for(result: Awaitable[bytes], heartbeat_secs: float) -> AsyncGenerator[bytes]:
-    """The result, with signs of life before it. An error on the way is told as a run's error is."""
-    task = asyncio.ensure_future(result)
+async def waited_for(
+    wait: Callable[[], Coroutine[Any, Any, bytes]], heartbeat_secs: float
+) -> AsyncGenerator[bytes]:
+    """What `wait` brings, with signs of life before it. An error on the way is told as a run's error is."""
+    task = asyncio.create_task(wait(), name="result")
     try:
         while not (await asyncio.wait({task}, timeout=heartbeat_secs))[0]:
             yield STILL_WAITING

@@ -11,7 +11,7 @@ import msgspec
 from treadle.db.pool import postgres_errors
 from treadle.db.runs import NewRun as Row
 from treadle.db.runs import Runs
-from treadle.errors import Conflict, InvalidRequest, NotFound
+from treadle.errors import Conflict, InvalidRequest
 from treadle.messaging.subjects import wakeup_subject
 from treadle.messaging.wakeups import Source, WakeupPublisher
 from treadle.model import MultitaskStrategy, Run
@@ -19,6 +19,7 @@ from treadle.telemetry import conventions
 from treadle.telemetry.metrics import Metrics
 from treadle.telemetry.tracing import Tracing
 from treadle_api.bodies import Checkpoint, Config, NewRun
+from treadle_api.missing import no_thread
 from treadle_api.operations.assistants import AssistantChoice, Chosen
 from treadle_api.operations.cancel import Cancellation
 
@@ -61,9 +62,7 @@ class Creation:
         with postgres_errors("creating a run"):
             created = await self._runs.create(row)
         if created.outcome == "thread_not_found":
-            raise NotFound(
-                f"Thread with ID {thread_id} not found. Create it first, or send `if_not_exists`: `create`."
-            )
+            raise no_thread(thread_id, ". Create it first, or send `if_not_exists`: `create`.")
         if created.outcome == "busy" or created.run is None:
             raise Conflict(
                 "Thread is already running a task. Wait for it to finish or choose a different multitask strategy."

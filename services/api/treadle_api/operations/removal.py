@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+from typing import Literal
 from uuid import UUID
 
 from treadle.db.pool import postgres_errors
@@ -9,6 +11,7 @@ from treadle.db.runs import Runs
 from treadle.db.threads import Threads
 from treadle.errors import NotFound
 from treadle.model import CancelAction, RunStatus
+from treadle_api.missing import no_run, no_thread
 from treadle_api.operations.cancel import Cancellation
 from treadle_api.operations.results import Results
 
@@ -39,7 +42,7 @@ class Removal:
             ]
             removed = await self._threads.delete([thread_id])
         if not removed:
-            raise NotFound(f"Thread with ID {thread_id} not found")
+            raise no_thread(thread_id)
         for run in active:
             await self._cancellation.announce_removal(run)
 
@@ -49,10 +52,15 @@ class Removal:
         Raises:
             NotFound: there is no such run.
         """
-        with postgres_errors("removing a run"):
-            outcome = await self._runs.delete(thread_id, run_id)
+        outcome = await self._delete(thread_id, run_id)
         if outcome == "not_found":
-            raise NotFound(f"Run with ID {run_id} not found on thread {thread_id}")
-        if outcome == "active":
-            await self._cancellation.cancel(thread_id, run_id, CancelAction.ROLLBACK)
+            raise no_run(thread_id, run_id)
+        while outcome == "active":
+            with suppress(NotFound):  # it has ended in between, and stands
+                await self._cancellation.cancel(thread_id, run_id, CancelAction.ROLLBACK)
             await self._results.join(thread_id, run_id)
+            outcome = await self._delete(thread_id, run_id)
+
+    async def _delete(self, thread_id: UUID, run_id: UUID) -> Literal["deleted", "active", "not_found"]:
+        with postgres_errors("removing a run"):
+            return await self._runs.delete(thread_id, run_id)

@@ -5,15 +5,17 @@ from __future__ import annotations
 import logging
 from collections.abc import Awaitable, Callable, Collection
 from contextlib import AsyncExitStack
+from functools import partial
 from uuid import UUID
 
 from treadle.db.pool import postgres_errors
 from treadle.db.runs import Runs
-from treadle.errors import NotFound, TreadleError
+from treadle.errors import TreadleError
 from treadle.model import CancelAction
 from treadle.streaming import EventId, Subscription
 from treadle_api.bodies import NewRun, OnDisconnect
 from treadle_api.ids import new_id
+from treadle_api.missing import no_run
 from treadle_api.operations.cancel import Cancellation
 from treadle_api.operations.create import Creation
 from treadle_api.operations.results import Results
@@ -47,7 +49,7 @@ class Serving:
         run_id = new_id()
         async with AsyncExitStack() as stack:
             subscription = await self._create(stack, run_id, thread_id, body, stateless=stateless)
-            result = self._results.after(subscription, thread_id, run_id)
+            result = partial(self._results.after, subscription, thread_id, run_id)
             return OpenResponse(
                 waited_for(result, self._heartbeat_secs),
                 {**JSON, **run_headers(thread_id, run_id, "join")},
@@ -75,7 +77,7 @@ class Serving:
         """
         await self._must_exist(thread_id, run_id)
         return OpenResponse(
-            waited_for(self._results.join(thread_id, run_id), self._heartbeat_secs),
+            waited_for(partial(self._results.join, thread_id, run_id), self._heartbeat_secs),
             {**JSON, **run_headers(thread_id, run_id, "join")},
             resources=AsyncExitStack(),
             on_disconnect=self._left(thread_id, run_id, "cancel" if cancel_on_disconnect else None),
@@ -113,7 +115,7 @@ class Serving:
             return b"{}"
 
         return OpenResponse(
-            waited_for(ended(), self._heartbeat_secs),
+            waited_for(ended, self._heartbeat_secs),
             {**JSON, **run_headers(thread_id, run_id, "join")},
             resources=AsyncExitStack(),
         )
@@ -130,7 +132,7 @@ class Serving:
         with postgres_errors("reading a run"):
             run = await self._runs.get(thread_id, run_id, gone=True)
         if run is None:
-            raise NotFound(f"Run with ID {run_id} not found on thread {thread_id}")
+            raise no_run(thread_id, run_id)
 
     def _left(
         self, thread_id: UUID, run_id: UUID, wish: OnDisconnect | None

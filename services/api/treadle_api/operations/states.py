@@ -19,11 +19,12 @@ from treadle.checkpoint.pool import ConnectionPool
 from treadle.checkpoint.state import interrupts_of
 from treadle.db.pool import Pool, postgres_errors, transaction
 from treadle.db.threads import Threads, lock_at_rest, set_state
-from treadle.errors import Conflict, InvalidRequest, NotFound
+from treadle.errors import Conflict, InvalidRequest
 from treadle.graphs.loader import Graph
 from treadle.graphs.registry import Registry
 from treadle.model import Thread
 from treadle_api.bodies import Checkpoint, StateUpdate
+from treadle_api.missing import no_thread
 from treadle_api.operations.snapshots import empty_state, state_view
 from treadle_api.views import StateView, UpdatedState
 
@@ -102,7 +103,7 @@ class States:
             ):
                 at_rest = await lock_at_rest(connection, thread_id)
                 if at_rest is None:
-                    raise _missing(thread_id)
+                    raise no_thread(thread_id)
                 if not at_rest:
                     raise Conflict(
                         f"Thread {thread_id} has in-flight runs. Wait for them, or cancel them, before updating its state."
@@ -125,7 +126,7 @@ class States:
         with postgres_errors("reading a thread"):
             thread = await self._threads.get(thread_id)
         if thread is None:
-            raise _missing(thread_id)
+            raise no_thread(thread_id)
         return thread
 
     @asynccontextmanager
@@ -140,10 +141,6 @@ class States:
                 f"The state of thread {thread_id} cannot be put together from what its last run left: {error} "
                 "Remove that run, or update the state at an earlier checkpoint."
             ) from error
-
-
-def _missing(thread_id: UUID) -> NotFound:
-    return NotFound(f"Thread with ID {thread_id} not found")
 
 
 def _graph_id(thread: Thread) -> str | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Annotated, Any
 
-from litestar import Request, Response, Router, delete, get, post
+from litestar import Response, Router, delete, get, post
 from litestar.openapi import ResponseSpec
 from litestar.params import Parameter
 from litestar.response.base import ASGIResponse
@@ -14,11 +14,12 @@ from litestar.types import ASGIApp
 from treadle.db.pool import postgres_errors
 from treadle.db.runs import Runs
 from treadle.db.threads import Threads
-from treadle.errors import InvalidRequest, NotFound
+from treadle.errors import InvalidRequest
 from treadle.model import CancelAction, RunStatus
 from treadle.streaming import parse_last_event_id
 from treadle_api.bodies import NewRun, QueryLimit, QueryOffset
 from treadle_api.ids import new_id, read_id
+from treadle_api.missing import no_run, no_thread
 from treadle_api.openapi import EVENTS, VALUES
 from treadle_api.operations.cancel import Cancellation
 from treadle_api.operations.create import Creation
@@ -64,7 +65,7 @@ async def list_runs(
     with postgres_errors("listing runs"):
         found = await runs.of_thread(thread, status=status, limit=limit, offset=offset)
         if not found and await threads.get(thread) is None:
-            raise NotFound(f"Thread with ID {thread} not found")
+            raise no_thread(thread)
     return [run_view(run) for run in found]
 
 
@@ -74,7 +75,7 @@ async def get_run(thread_id: str, run_id: str, runs: Runs) -> RunView:
     with postgres_errors("reading a run"):
         run = await runs.get(thread, wanted)
     if run is None:
-        raise NotFound(f"Run with ID {run_id} not found on thread {thread_id}")
+        raise no_run(thread, wanted)
     return run_view(run)
 
 
@@ -94,7 +95,6 @@ async def join_run(
 
 @get(f"{ONE}/stream", responses={200: EVENTS}, summary="Join a run's stream, or come back to it")
 async def join_stream(
-    request: Request[Any, Any, Any],
     thread_id: str,
     run_id: str,
     serving: Serving,

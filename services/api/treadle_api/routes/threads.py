@@ -10,9 +10,10 @@ from litestar.params import Parameter
 
 from treadle.db.pool import postgres_errors
 from treadle.db.threads import Threads
-from treadle.errors import Conflict, NotFound
+from treadle.errors import Conflict
 from treadle_api.bodies import NewThread, ThreadPatch
 from treadle_api.ids import new_id, read_id
+from treadle_api.missing import no_thread
 from treadle_api.operations.removal import Removal
 from treadle_api.views import ThreadView, thread_view
 
@@ -37,7 +38,7 @@ async def get_thread(thread_id: str, threads: Threads) -> ThreadView:
     with postgres_errors("reading a thread"):
         thread = await threads.get(wanted)
     if thread is None:
-        raise NotFound(f"Thread with ID {thread_id} not found")
+        raise no_thread(wanted)
     return thread_view(thread)
 
 
@@ -56,7 +57,7 @@ async def patch_thread(
     with postgres_errors("changing a thread"):
         thread = await threads.update_metadata(wanted, data.metadata or {})
     if thread is None:
-        raise NotFound(f"Thread with ID {thread_id} not found")
+        raise no_thread(wanted)
     if prefer == "return=minimal":
         return Response(None, status_code=204)
     return Response(thread_view(thread))
