@@ -127,7 +127,7 @@ class Executor:
         self._writers[run.run_id] = writer
         ended = await self._guarded(active, writer, trace)
         if isinstance(ended, HandedBack | Lost):
-            await self._writers.pop(run.run_id).close(None)
+            await self._close(self._writers.pop(run.run_id), None)
         return ended
 
     async def _guarded(self, active: ActiveRun, writer: EventWriter, trace: Any) -> Ended | HandedBack | Lost:
@@ -258,7 +258,7 @@ class Executor:
         end = {"status": ended.status}
         writer = self._writers.pop(ended.run_id, None)
         if writer is not None:
-            await writer.close(end)
+            await self._close(writer, end)
             return
         try:
             await publish_end(
@@ -266,6 +266,11 @@ class Executor:
             )
         except Unavailable as error:
             log.debug("end of run %s not published: %s", ended.run_id, error)
+
+    async def _close(self, writer: EventWriter, end: dict[str, Any] | None) -> None:
+        await writer.close(end)
+        self._parts.metrics.events_published.inc(writer.published)
+        self._parts.metrics.events_dropped.inc(writer.dropped)
 
     def forget(self, run: Run) -> None:
         """The outcome could not be written: nothing more is published for this attempt."""

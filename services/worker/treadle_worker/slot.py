@@ -9,13 +9,13 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from treadle.db.pool import postgres_errors
 from treadle.db.runs import Claim, EndedRun, Lease, Outcome, Runs
 from treadle.errors import Unavailable
 from treadle.messaging.wakeups import NATS_ERRORS, Delivery, WakeupInbox
-from treadle.model import Run
+from treadle.model import Run, RunStatus
 from treadle.telemetry.metrics import Metrics
 from treadle_worker.active import ActiveRun
 from treadle_worker.execution import Ended, Executor, HandedBack, Lost
@@ -95,6 +95,7 @@ class Slot:
             await self._nak(delivery, LOOK_AGAIN_SECS)
             return
         self._metrics.claim_sql.observe(time.monotonic() - claimed_at)
+        self._count_given_up(claim.ended)
         await self._announce(claim.ended)
         if claim.run is not None:
             await self._work(delivery, claim.run, claimed_at)
@@ -179,6 +180,11 @@ class Slot:
         except Unavailable as error:
             log.warning("run %s goes back only when its lease ends: %s", active.run.run_id, error)
             return None
+
+    def _count_given_up(self, ended: Sequence[EndedRun]) -> None:
+        """Runs that a claim has ended: their workers died, too often or after a cancel."""
+        self._metrics.claims["ended"].inc(len(ended))
+        self._metrics.dead_letters.inc(sum(run.status == RunStatus.ERROR for run in ended))
 
     async def _announce(self, ended: Iterable[EndedRun]) -> None:
         for run in ended:

@@ -51,9 +51,7 @@ class Source(StrEnum):
 
     CREATE = "create"
     SWEEPER = "sweeper"
-    HANDBACK = "handback"
     DELAY = "delay"
-    CANCEL = "cancel"
 
 
 class Waiting(Protocol):

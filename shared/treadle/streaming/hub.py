@@ -62,11 +62,6 @@ class EventHub:
         """Whether what is published arrives here now."""
         return self._link.connected is True
 
-    @property
-    def watched(self) -> list[str]:
-        """The runs that somebody watches here."""
-        return [channel.run_id for channel in self._channels.values()]
-
     @asynccontextmanager
     async def watch(
         self, run_id: UUID | str, after: EventId | None = None, *, live_only: bool = False, new: bool = False

@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
 from threading import Lock
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from treadle import json
@@ -21,6 +21,14 @@ log = logging.getLogger(__name__)
 
 BATCH_EVENTS = 256
 BATCH_BYTES = 64 * 1024
+
+
+class _Cut(NamedTuple):
+    """A batch on its way: what it takes in the buffer, and how many events it has."""
+
+    entry: Entry
+    size: int
+    events: int
 
 
 class EventWriter:
@@ -44,6 +52,7 @@ class EventWriter:
         self.run_id = run_id
         self.attempt = attempt
         self.fenced = False
+        self.published = 0
         self.dropped = 0
         self.flush_at = 0.0
         self._lease_valid = lease_valid
@@ -54,7 +63,7 @@ class EventWriter:
         self._next = 0
         self._buffer: deque[batch.Numbered] = deque()
         self._bytes = 0
-        self._sending: tuple[Entry, int] | None = None
+        self._sending: _Cut | None = None
         self._enlisted = False
         self._closed = False
         self._waiters: list[Future[None]] = []
@@ -133,7 +142,7 @@ class EventWriter:
             if self._sending is None and self._buffer:
                 self._sending = self._cut()
             self._enlisted = self._sending is not None
-            return self._sending[0] if self._sending else None
+            return self._sending.entry if self._sending else None
 
     def settle(self, outcome: Outcome) -> None:
         """Take note of what became of the batch that was cut last."""
@@ -166,20 +175,21 @@ class EventWriter:
             log.warning("run %s: Redis does not take its live events; newer ones are dropped", self.run_id)
         self.dropped += 1
 
-    def _cut(self) -> tuple[Entry, int]:
+    def _cut(self) -> _Cut:
         events: list[batch.Numbered] = []
         size = 0
         while self._buffer and len(events) < BATCH_EVENTS and size < BATCH_BYTES:
             event = self._buffer.popleft()
             events.append(event)
             size += len(event[2]) + batch.EVENT_OVERHEAD_BYTES
-        return Entry.of(self.run_id, self.attempt, events, self._limits), size
+        return _Cut(Entry.of(self.run_id, self.attempt, events, self._limits), size, len(events))
 
     def _sent(self) -> None:
         with self._lock:
             if self._sending is None:
                 return
-            self._bytes -= self._sending[1]
+            self._bytes -= self._sending.size
+            self.published += self._sending.events
             self._sending = None
         if self._bytes <= self._limits.backlog_bytes:
             self.release()
@@ -192,6 +202,7 @@ class EventWriter:
 
     def _discard(self) -> None:
         with self._lock:
+            self.dropped += len(self._buffer) + (self._sending.events if self._sending else 0)
             self._buffer.clear()
             self._bytes = 0
             self._sending = None

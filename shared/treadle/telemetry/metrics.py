@@ -35,12 +35,11 @@ CONTENT_TYPE: Final = CONTENT_TYPE_PLAIN_0_0_4
 
 ClaimOutcome: TypeAlias = Literal["claimed", "stale", "leased", "ended"]
 """claimed: a run was taken; stale: nothing to do on the thread; leased: another worker holds it;
-ended: the claim ended the run, which had lost too many attempts."""
-LeaseLoss: TypeAlias = Literal["taken_over", "cancelled", "rolled_back", "unreachable"]
+ended: the claim ended a run whose workers had died, too often or after a cancel."""
+LeaseLoss: TypeAlias = Literal["taken_over", "unreachable"]
 """Why a worker stopped a run that it held; unreachable: Postgres was, until the lease ended."""
-WakeupSource: TypeAlias = Literal["create", "sweeper", "handback", "delay"]
-Duty: TypeAlias = Literal["wake", "dead_letter", "delay", "cron", "expire"]
-DropReason: TypeAlias = Literal["slow_client", "redis", "fenced"]
+WakeupSource: TypeAlias = Literal["create", "sweeper", "delay"]
+Duty: TypeAlias = Literal["wake", "delay", "expire"]
 
 BUCKETS: Final = (
     *(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5),
@@ -71,8 +70,6 @@ class _Registry(CollectorRegistry):
 
 class Metrics:
     """All instruments. Each process makes one and serves it with `render()` or `serve_metrics`."""
-
-    content_type: Final = CONTENT_TYPE
 
     def __init__(self) -> None:
         self.registry: Final[CollectorRegistry] = _Registry()
@@ -145,8 +142,8 @@ class Metrics:
         """Live events and those who watch them."""
         self.stream_clients = self._gauge("stream_clients", "Clients that watch a run now.")
         self.events_published = self._counter("events_published", "Live events published.")
-        self.events_dropped: Mapping[DropReason, Counter] = self._counters(
-            "events_dropped", "Live events given up, by reason.", "reason", get_args(DropReason)
+        self.events_dropped = self._counter(
+            "events_dropped", "Live events that Redis did not take, or that came after a takeover."
         )
 
     def _latencies(self) -> None:

@@ -272,7 +272,7 @@ end $$;
 -- Accept a run. Outcome: created, busy (strategy reject), thread_not_found.
 create type treadle.create_result as (
     outcome   text,
-    cancelled jsonb,        -- [{run_id, outcome, status}] of runs that the strategy cancelled
+    cancelled jsonb,        -- [{run_id, outcome, status, attempt}] of runs that the strategy cancelled
     run       treadle.run
 );
 
