@@ -7,6 +7,7 @@ import os
 import sys
 import traceback
 from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ import uvloop
 
 from treadle import settings as treadle_settings
 from treadle.errors import ConfigError
-from treadle.graphs.config import read_config
+from treadle.graphs.config import Config, read_config
 from treadle.graphs.loader import GraphImportError
 from treadle.graphs.registry import Registry
 from treadle.settings import Settings
@@ -24,29 +25,41 @@ from treadle.telemetry.tracing import Tracing, setup_tracing
 # sysexits.h: the configuration (or a graph) cannot be used; starting again would not help.
 EX_CONFIG = os.EX_CONFIG
 
-Main = Callable[[Settings, Registry, Tracing], Coroutine[Any, Any, None]]
+
+@dataclass(frozen=True)
+class Given:
+    """What every service starts from."""
+
+    settings: Settings
+    config: Config
+    registry: Registry
+    tracing: Tracing
+
+
+Main = Callable[[Given], Coroutine[Any, Any, None]]
 
 
 def serve(service: str, main: Main, *, graphs: bool = True) -> None:
     """Run a service until it is told to stop; exits with EX_CONFIG when it cannot start as configured.
 
     Args:
-        graphs: whether the service needs the graphs of langgraph.json.
+        graphs: whether the service needs the graphs of langgraph.json, and not only what it says besides.
     """
     try:
         settings = treadle_settings.load()
         setup_logging(service, settings.log_level, settings.log_format)
-        registry = Registry.load(read_config(Path(settings.langgraph_config))) if graphs else Registry({}, {})
-        _run(service, main, settings, registry)
+        config = read_config(Path(settings.langgraph_config))
+        registry = Registry.load(config) if graphs else Registry({}, {})
+        _run(service, main, settings, config, registry)
     except ConfigError as error:
         _explain(error)
         sys.exit(EX_CONFIG)
 
 
-def _run(service: str, main: Main, settings: Settings, registry: Registry) -> None:
+def _run(service: str, main: Main, settings: Settings, config: Config, registry: Registry) -> None:
     tracing = setup_tracing(service, worker_id=f"{service}-{os.getpid()}")
     try:
-        uvloop.run(main(settings, registry, tracing))
+        uvloop.run(main(Given(settings, config, registry, tracing)))
     except KeyboardInterrupt:
         logging.getLogger(__name__).info("%s stopped", service)
     finally:

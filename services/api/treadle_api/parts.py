@@ -18,6 +18,7 @@ from treadle.graphs.registry import Registry
 from treadle.messaging.connection import Nats
 from treadle.messaging.wakeups import WakeupPublisher
 from treadle.patience import patiently
+from treadle.service import Given
 from treadle.settings import Settings
 from treadle.streaming import EventHub, StreamLimits, connect
 from treadle.telemetry.metrics import Metrics
@@ -52,8 +53,9 @@ class Parts:
 
 
 @asynccontextmanager
-async def build(settings: Settings, registry: Registry, tracing: Tracing) -> AsyncGenerator[Parts]:
+async def build(given: Given) -> AsyncGenerator[Parts]:
     """Connect to the servers and build the parts; waits for Postgres, not for NATS or Redis."""
+    settings, registry, tracing = given.settings, given.registry, given.tracing
     pool = await patiently("Postgres", lambda: _ready(settings, registry))
     redis = connect(settings.redis_uri)
     nats = Nats(settings.nats_url, name="api")

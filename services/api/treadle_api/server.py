@@ -12,9 +12,7 @@ from contextlib import contextmanager
 import uvicorn
 
 from treadle.errors import ConfigError
-from treadle.graphs.registry import Registry
-from treadle.settings import Settings
-from treadle.telemetry.tracing import Tracing
+from treadle.service import Given
 from treadle_api.app import make_app
 from treadle_api.parts import build
 
@@ -45,14 +43,15 @@ class _Server(uvicorn.Server):
         await super().shutdown(sockets)
 
 
-async def run(settings: Settings, registry: Registry, tracing: Tracing) -> None:
+async def run(given: Given) -> None:
     """Serve until SIGTERM or SIGINT.
 
     Raises:
         ConfigError: the address cannot be listened on.
     """
+    settings = given.settings
     listener = listen(settings.treadle_host, settings.treadle_port)
-    async with build(settings, registry, tracing) as parts:
+    async with build(given) as parts:
         config = uvicorn.Config(
             make_app(parts),
             http="httptools",

@@ -6,4 +6,4 @@ from treadle.service import serve
 from treadle_scheduler.app import run
 
 if __name__ == "__main__":
-    serve("scheduler", lambda settings, registry, tracing: run(settings), graphs=False)
+    serve("scheduler", run, graphs=False)

@@ -18,7 +18,7 @@ from treadle.errors import Unavailable
 from treadle.messaging.connection import Nats
 from treadle.messaging.wakeups import WakeupPublisher
 from treadle.patience import patiently
-from treadle.settings import Settings
+from treadle.service import Given
 from treadle.telemetry.metrics import Metrics
 from treadle.telemetry.server import serve_metrics
 from treadle_scheduler.delays import Delays
@@ -32,14 +32,14 @@ log = logging.getLogger(__name__)
 POOL_SIZE = 4
 
 
-async def run(settings: Settings) -> None:
+async def run(given: Given) -> None:
     """Schedule until SIGTERM or SIGINT."""
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopping.set)
     async with AsyncExitStack() as stack:
-        working = asyncio.create_task(_work(settings, stack), name="scheduler")
+        working = asyncio.create_task(_work(given, stack), name="scheduler")
         stop = asyncio.create_task(stopping.wait(), name="stopping")
         await asyncio.wait({working, stop}, return_when=asyncio.FIRST_COMPLETED)
         stop.cancel()
@@ -52,7 +52,8 @@ async def run(settings: Settings) -> None:
             log.warning("%s", error)
 
 
-async def _work(settings: Settings, stack: AsyncExitStack) -> None:
+async def _work(given: Given, stack: AsyncExitStack) -> None:
+    settings = given.settings
     metrics = Metrics()
     if (server := serve_metrics(metrics, settings.metrics_port)) is not None:
         stack.callback(server.close)

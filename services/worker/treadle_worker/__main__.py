@@ -6,4 +6,4 @@ from treadle.service import serve
 from treadle_worker.app import Worker
 
 if __name__ == "__main__":
-    serve("worker", lambda settings, registry, tracing: Worker(settings, registry, tracing).run())
+    serve("worker", lambda given: Worker(given).run())

@@ -13,15 +13,13 @@ from langgraph.store.postgres.aio import AsyncPostgresStore
 from treadle.checkpoint.pool import checkpoint_pool
 from treadle.db.pool import connect_pool
 from treadle.db.runs import Lease, Runs
-from treadle.graphs.registry import Registry
 from treadle.messaging.connection import Nats
 from treadle.messaging.wakeups import NATS_ERRORS, WakeupInbox, ensure_consumer, ensure_stream
 from treadle.patience import patiently
-from treadle.settings import Settings
+from treadle.service import Given
 from treadle.streaming import CancelBus, EventPublisher, StreamLimits, connect
 from treadle.telemetry.metrics import Metrics
 from treadle.telemetry.server import serve_metrics
-from treadle.telemetry.tracing import Tracing
 from treadle_worker import cancels
 from treadle_worker.drain import Drain
 from treadle_worker.execution import Executor, Parts
@@ -42,10 +40,11 @@ def worker_name() -> str:
 class Worker:
     """One worker process: N_JOBS_PER_WORKER slots on one route."""
 
-    def __init__(self, settings: Settings, registry: Registry, tracing: Tracing) -> None:
+    def __init__(self, given: Given) -> None:
+        settings = given.settings
         self._settings = settings
-        self._registry = registry
-        self._tracing = tracing
+        self._registry = given.registry
+        self._tracing = given.tracing
         self._name = worker_name()
         self._metrics = Metrics()
         self._drain = Drain(settings.bg_job_shutdown_grace_period_secs)

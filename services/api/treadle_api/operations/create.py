@@ -18,7 +18,8 @@ from treadle.model import MultitaskStrategy, Run
 from treadle.telemetry import conventions
 from treadle.telemetry.metrics import Metrics
 from treadle.telemetry.tracing import Tracing
-from treadle_api.bodies import Checkpoint, Config, NewRun
+from treadle_api.bodies.fields import Checkpoint
+from treadle_api.bodies.runs import Config, NewRun
 from treadle_api.missing import no_thread
 from treadle_api.operations.assistants import AssistantChoice, Chosen
 from treadle_api.operations.cancel import Cancellation

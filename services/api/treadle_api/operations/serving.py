@@ -13,7 +13,7 @@ from treadle.db.runs import Runs
 from treadle.errors import TreadleError
 from treadle.model import CancelAction
 from treadle.streaming import EventId, Subscription
-from treadle_api.bodies import NewRun, OnDisconnect
+from treadle_api.bodies.runs import NewRun, OnDisconnect
 from treadle_api.ids import new_id
 from treadle_api.missing import no_run
 from treadle_api.operations.cancel import Cancellation

@@ -7,7 +7,7 @@ from typing import Any, cast
 
 from langgraph.types import Interrupt, PregelTask, StateSnapshot
 
-from treadle_api.views import StateView
+from treadle_api.views.states import StateView
 
 POINTER = ("checkpoint_id", "thread_id", "checkpoint_ns", "checkpoint_map")
 

@@ -23,10 +23,11 @@ from treadle.errors import Conflict, InvalidRequest
 from treadle.graphs.loader import Graph
 from treadle.graphs.registry import Registry
 from treadle.model import Thread
-from treadle_api.bodies import Checkpoint, StateUpdate
+from treadle_api.bodies.fields import Checkpoint
+from treadle_api.bodies.states import StateUpdate
 from treadle_api.missing import no_thread
 from treadle_api.operations.snapshots import empty_state, state_view
-from treadle_api.views import StateView, UpdatedState
+from treadle_api.views.states import StateView, UpdatedState
 
 
 class States:

@@ -7,9 +7,10 @@ from litestar import Response, Router, get, post
 from treadle.db.assistants import Assistants
 from treadle.db.pool import postgres_errors
 from treadle.errors import NotFound
-from treadle_api.bodies import AssistantSearch
+from treadle_api.bodies.assistants import AssistantSearch
 from treadle_api.ids import read_id
-from treadle_api.views import AssistantView, assistant_view
+from treadle_api.paging import page
+from treadle_api.views.assistants import AssistantView, assistant_view
 
 
 @get("/assistants/{assistant_id:str}", summary="Get an assistant")
@@ -26,11 +27,7 @@ async def get_assistant(assistant_id: str, assistants: Assistants) -> AssistantV
 async def search_assistants(data: AssistantSearch, assistants: Assistants) -> Response[list[AssistantView]]:
     with postgres_errors("searching assistants"):
         found = await assistants.search(data.graph_id, data.limit + 1, data.offset)
-    page = [assistant_view(assistant) for assistant in found[: data.limit]]
-    headers = {"x-pagination-total": str(data.offset + len(found))}
-    if len(found) > data.limit:
-        headers["x-pagination-next"] = str(data.offset + data.limit)
-    return Response(page, headers=headers)
+    return page(found, assistant_view, limit=data.limit, offset=data.offset)
 
 
 router = Router("/", route_handlers=[get_assistant, search_assistants], tags=["assistants"])

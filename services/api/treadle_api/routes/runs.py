@@ -17,7 +17,8 @@ from treadle.db.threads import Threads
 from treadle.errors import InvalidRequest
 from treadle.model import CancelAction, RunStatus
 from treadle.streaming import parse_last_event_id
-from treadle_api.bodies import NewRun, QueryLimit, QueryOffset
+from treadle_api.bodies.fields import QueryLimit, QueryOffset
+from treadle_api.bodies.runs import NewRun
 from treadle_api.ids import new_id, read_id
 from treadle_api.missing import no_run, no_thread
 from treadle_api.openapi import EVENTS, VALUES
@@ -25,7 +26,7 @@ from treadle_api.operations.cancel import Cancellation
 from treadle_api.operations.create import Creation
 from treadle_api.operations.removal import Removal
 from treadle_api.operations.serving import Serving
-from treadle_api.views import RunView, run_view
+from treadle_api.views.runs import RunView, run_view
 
 PATH = "/threads/{thread_id:str}/runs"
 ONE = PATH + "/{run_id:str}"

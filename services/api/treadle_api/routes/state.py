@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from litestar import Router, get, post
 
-from treadle_api.bodies import Before, Checkpoint, HistoryQuery, QueryLimit, StateAt, StateUpdate
+from treadle_api.bodies.fields import Checkpoint, QueryLimit
+from treadle_api.bodies.states import Before, HistoryQuery, StateAt, StateUpdate
 from treadle_api.ids import read_id
 from treadle_api.operations.states import States
-from treadle_api.views import StateView, UpdatedState
+from treadle_api.views.states import StateView, UpdatedState
 
 # As the protocol has it; clients ask for more.
 HISTORY_LIMIT = 1

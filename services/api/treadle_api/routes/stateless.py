@@ -5,12 +5,12 @@ from __future__ import annotations
 from litestar import Response, Router, post
 from litestar.types import ASGIApp
 
-from treadle_api.bodies import NewRun
+from treadle_api.bodies.runs import NewRun
 from treadle_api.ids import new_id
 from treadle_api.openapi import EVENTS, VALUES
 from treadle_api.operations.create import Creation
 from treadle_api.operations.serving import Serving
-from treadle_api.views import RunView, run_view
+from treadle_api.views.runs import RunView, run_view
 
 
 @post("/runs", status_code=200, summary="Create a stateless run in the background")

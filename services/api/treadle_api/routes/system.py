@@ -9,7 +9,7 @@ from litestar.openapi import ResponseSpec
 
 from treadle.telemetry.metrics import CONTENT_TYPE
 from treadle_api.operations.health import HealthCheck
-from treadle_api.views import Health, Info
+from treadle_api.views.system import Health, Info
 
 UNHEALTHY = ResponseSpec(Health, description="With `check_db`: what cannot be reached.")
 INFO = Info(

@@ -11,11 +11,11 @@ from litestar.params import Parameter
 from treadle.db.pool import postgres_errors
 from treadle.db.threads import Threads
 from treadle.errors import Conflict
-from treadle_api.bodies import NewThread, ThreadPatch
+from treadle_api.bodies.threads import NewThread, ThreadPatch
 from treadle_api.ids import new_id, read_id
 from treadle_api.missing import no_thread
 from treadle_api.operations.removal import Removal
-from treadle_api.views import ThreadView, thread_view
+from treadle_api.views.threads import ThreadView, thread_view
 
 
 @post("/threads", status_code=200, summary="Create a thread")

@@ -1,13 +1,13 @@
-"""What clients send, typed. Fields that Treadle does not know are ignored, as the protocol has it."""
+"""Runs, as clients ask for them."""
 
 from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from litestar.params import Parameter
 from msgspec import Meta, Struct
 
 from treadle.model import MultitaskStrategy
+from treadle_api.bodies.fields import Checkpoint, Delay
 
 StreamMode = Literal[
     "values",
@@ -22,23 +22,6 @@ StreamMode = Literal[
 ]
 Durability = Literal["sync", "async", "exit"]
 OnDisconnect = Literal["cancel", "continue"]
-
-# Seconds; a year is longer than anybody waits, and shorter than what an interval can hold.
-Delay = Annotated[float, Meta(ge=0, le=366 * 86400)]
-Limit = Annotated[int, Meta(ge=1, le=1000)]
-Offset = Annotated[int, Meta(ge=0)]
-# The same in a query string.
-QueryLimit = Annotated[int, Parameter(ge=1, le=1000)]
-QueryOffset = Annotated[int, Parameter(ge=0)]
-
-
-class Checkpoint(Struct, kw_only=True, omit_defaults=True):
-    """Where in a thread's history: a checkpoint, and the subgraph that it belongs to."""
-
-    thread_id: str | None = None
-    checkpoint_id: str | None = None
-    checkpoint_ns: str | None = None
-    checkpoint_map: dict[str, Any] | None = None
 
 
 class SendTo(Struct, kw_only=True):
@@ -91,47 +74,3 @@ class NewRun(Struct, kw_only=True):
     durability: Durability | None = None
     checkpoint_during: bool | None = None
     webhook: str | None = None
-
-
-class NewThread(Struct, kw_only=True):
-    thread_id: str | None = None
-    metadata: dict[str, Any] | None = None
-    if_exists: Literal["raise", "do_nothing"] | None = None
-
-
-class ThreadPatch(Struct, kw_only=True):
-    metadata: dict[str, Any] | None = None
-
-
-class StateUpdate(Struct, kw_only=True):
-    """New values, as if the node `as_node` had returned them."""
-
-    values: dict[str, Any] | list[Any] | None = None
-    as_node: str | None = None
-    checkpoint: Checkpoint | None = None
-    checkpoint_id: str | None = None
-
-
-class StateAt(Struct, kw_only=True):
-    checkpoint: Checkpoint
-    subgraphs: bool | None = None
-
-
-class Before(Struct, kw_only=True):
-    """A checkpoint, as a config names it or plainly."""
-
-    configurable: Checkpoint | None = None
-    checkpoint_id: str | None = None
-
-
-class HistoryQuery(Struct, kw_only=True):
-    limit: Limit | None = None
-    before: str | Before | None = None
-    metadata: dict[str, Any] | None = None
-    checkpoint: Checkpoint | None = None
-
-
-class AssistantSearch(Struct, kw_only=True):
-    graph_id: str | None = None
-    limit: Limit = 10
-    offset: Offset = 0

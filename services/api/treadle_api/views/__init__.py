@@ -1,0 +1,1 @@
+"""What clients get, typed: domain values as the protocol shows them."""

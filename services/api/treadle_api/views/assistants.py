@@ -1,0 +1,39 @@
+"""Assistants, as clients get them."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import UUID
+
+from msgspec import Struct
+
+from treadle.model import Assistant
+from treadle_api.views.moments import moment
+
+
+class AssistantView(Struct):
+    assistant_id: UUID
+    graph_id: str
+    config: dict[str, Any]
+    context: dict[str, Any]
+    metadata: dict[str, Any]
+    name: str
+    created_at: str
+    updated_at: str
+    version: int
+    description: str | None
+
+
+def assistant_view(assistant: Assistant) -> AssistantView:
+    return AssistantView(
+        assistant_id=assistant.assistant_id,
+        graph_id=assistant.graph_id,
+        config=assistant.config,
+        context=assistant.context,
+        metadata=assistant.metadata,
+        name=assistant.name,
+        created_at=moment(assistant.created_at),
+        updated_at=moment(assistant.updated_at),
+        version=assistant.version,
+        description=assistant.description,
+    )
