@@ -4,6 +4,7 @@
 # make bench   measure speed, judge it by the goals, write bench/README.md                 [ARGS="--rounds 1"]
 # make docs    write docs/settings.md from the settings module
 # make lock    write the lock files from pyproject.toml                                     [ARGS=--upgrade]
+# make js      install the public JavaScript client, which the tests run; `make lock-js` writes its lock file
 #
 # All of them set up .venv first, from the locked and hashed packages, and do so again only after a lock or
 # pyproject.toml has changed. PYTHON= names another interpreter than python3.
@@ -17,17 +18,20 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 RUNTIME := .venv/runtime.stamp
 DEV := .venv/dev.stamp
+JS := tests/js/node_modules/.stamp
 COMPILE = $(BIN)/uv pip compile pyproject.toml --quiet --universal --generate-hashes --no-annotate \
 	--no-emit-index-url --custom-compile-command "make lock" --group build $(ARGS)
 
 .DELETE_ON_ERROR:
-.PHONY: dev test lint bench docs lock clean
+.PHONY: dev test js lint bench docs lock lock-js clean
 
 dev: $(RUNTIME)
 	$(BIN)/treadle dev --config examples/langgraph.json --port $(PORT) --data-dir $(DATA_DIR) $(ARGS)
 
-test: $(DEV)
+test: $(DEV) $(JS)
 	$(BIN)/python -m pytest $(ARGS)
+
+js: $(JS)
 
 lint: $(DEV)
 	$(BIN)/ruff check
@@ -45,8 +49,12 @@ lock: $(DEV)
 	$(COMPILE) --output-file requirements.lock
 	$(COMPILE) --group dev --constraint requirements.lock --output-file requirements-dev.lock
 
+# Neither file names a server: where packages come from is the machine's own setting, what they are is in their hashes.
+lock-js:
+	cd tests/js && npm install --package-lock-only && node unlink.mjs
+
 clean:
-	rm -rf .venv
+	rm -rf .venv tests/js/node_modules
 
 .venv/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
@@ -66,3 +74,10 @@ $(DEV): requirements-dev.lock pyproject.toml | .venv/bin/python
 	$(PIP) install --require-hashes --no-deps -r requirements-dev.lock
 	$(PIP) install --no-build-isolation --no-deps --editable .
 	@touch $(RUNTIME) $@
+
+$(JS): tests/js/package-lock.json tests/js/package.json
+	@node -e 'process.exit(process.versions.node.split(".")[0] < 20 ? 1 : 0)' || { \
+		echo "The tests run the JavaScript client: they need node 20 or newer, with npm, on the PATH." >&2; exit 1; }
+	@echo "Installing the JavaScript client into tests/js/node_modules"
+	cd tests/js && npm ci --silent
+	@touch $@
