@@ -98,8 +98,24 @@ class Assistant(Record, frozen=True, kw_only=True):
     context: dict[str, Any]
     metadata: dict[str, Any]
     version: int
+    # Never the same again once anything of the assistant has changed.
+    revision: UUID
     created_at: datetime
     updated_at: datetime
+
+
+class AssistantVersion(Record, frozen=True, kw_only=True):
+    """What an assistant is, or was, under one of its version numbers."""
+
+    assistant_id: UUID
+    version: int
+    graph_id: str
+    name: str
+    description: str | None
+    config: dict[str, Any]
+    context: dict[str, Any]
+    metadata: dict[str, Any]
+    created_at: datetime
 
 
 def default_assistant_id(graph_id: str) -> UUID:

@@ -7,6 +7,10 @@ from uuid import UUID
 from treadle.errors import NotFound
 
 
+def no_assistant(assistant_id: UUID) -> NotFound:
+    return NotFound(f"Assistant with ID {assistant_id} not found")
+
+
 def no_thread(thread_id: UUID, way_out: str = "") -> NotFound:
     return NotFound(f"Thread with ID {thread_id} not found{way_out}")
 

@@ -7,6 +7,7 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
+from langgraph.checkpoint.postgres.aio import AsyncPostgresSaver
 from langgraph.store.postgres.aio import AsyncPostgresStore
 
 from treadle.checkpoint.pool import checkpoint_pool
@@ -24,12 +25,15 @@ from treadle.streaming import EventHub, StreamLimits, connect
 from treadle.telemetry.metrics import Metrics
 from treadle.telemetry.tracing import Tracing
 from treadle_api.ends import Ends
+from treadle_api.operations.assistant_edits import AssistantEdits
 from treadle_api.operations.assistants import AssistantChoice
 from treadle_api.operations.cancel import Cancellation
 from treadle_api.operations.create import Creation
+from treadle_api.operations.graphs import Graphs
 from treadle_api.operations.health import HealthCheck
 from treadle_api.operations.removal import Removal
 from treadle_api.operations.results import Results
+from treadle_api.operations.schemas import Schemas
 from treadle_api.operations.serving import Serving
 from treadle_api.operations.states import States
 from treadle_api.operations.streams import Streams
@@ -40,6 +44,9 @@ class Parts:
     """What the routes are given, by the names of their parameters."""
 
     assistants: Assistants
+    assistant_choice: AssistantChoice
+    assistant_edits: AssistantEdits
+    schemas: Schemas
     threads: Threads
     runs: Runs
     states: States
@@ -80,15 +87,23 @@ async def build(given: Given) -> AsyncGenerator[Parts]:
             choice = AssistantChoice(registry, assistants)
             creation = Creation(choice, runs, publisher, cancellation, metrics, tracing)
             results = Results(runs, threads, hub, ends)
+            removal = Removal(threads, runs, cancellation, results)
+            store = AsyncPostgresStore(checkpoints)
+            graphs = Graphs(registry, AsyncPostgresSaver(checkpoints), store)
             streams = Streams(hub, runs, ends, metrics, heartbeat)
             yield Parts(
                 assistants=assistants,
+                assistant_choice=choice,
+                assistant_edits=AssistantEdits(
+                    registry, graphs, assistants, choice, runs, removal, cancellation
+                ),
+                schemas=Schemas(registry, graphs),
                 threads=threads,
                 runs=runs,
-                states=States(registry, pool, threads, checkpoints, AsyncPostgresStore(checkpoints)),
+                states=States(registry, pool, threads, checkpoints, store),
                 creation=creation,
                 cancellation=cancellation,
-                removal=Removal(threads, runs, cancellation, results),
+                removal=removal,
                 serving=Serving(creation, cancellation, results, streams, runs, heartbeat),
                 health=HealthCheck(pool, nats, redis, runs, metrics),
                 metrics=metrics,

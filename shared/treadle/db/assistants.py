@@ -1,26 +1,70 @@
-"""Everything that is said to Postgres about assistants."""
+"""Everything that is said to Postgres about assistants.
+
+What makes and changes them, with its versions, is in migrations/0003_assistants.sql.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
 from uuid import UUID
 
+import msgspec
+
+from treadle import json
 from treadle.db.pool import Pool
 from treadle.db.rows import read
-from treadle.model import Assistant, default_assistant_id
+from treadle.model import Assistant, AssistantVersion, default_assistant_id
 
-REGISTER = """
-insert into treadle.assistant (assistant_id, graph_id, name, description, metadata)
-values ($1, $2, $2, $3, '{"created_by": "system"}')
-on conflict (assistant_id) do update set description = excluded.description
- where assistant.description is distinct from excluded.description
-"""
+SortBy = Literal["assistant_id", "created_at", "updated_at", "name", "graph_id"]
+SortOrder = Literal["asc", "desc"]
+
+REGISTER = "select treadle.register_assistant($1, $2, $3)"
+CREATE = "select * from treadle.create_assistant($1, $2, $3, $4, $5::text::jsonb, $6::text::jsonb, $7::text::jsonb)"
+PATCH = (
+    "select * from treadle.patch_assistant($1, $2, $3, $4, $5::text::jsonb, $6::text::jsonb, $7::text::jsonb)"
+)
+SET_LATEST = "select * from treadle.set_latest($1, $2)"
 GET = "select * from treadle.assistant where assistant_id = $1"
-SEARCH = """
-select * from treadle.assistant where ($1::text is null or graph_id = $1)
- order by created_at desc, assistant_id limit $2 offset $3
+# `strpos` rather than `like`: a name may hold what would be a pattern.
+MATCHES = """
+ where ($1::text is null or graph_id = $1) and ($2::text is null or strpos(lower(name), lower($2)) > 0)
+   and ($3::text is null or metadata @> $3::jsonb)
 """
+SEARCH = (
+    "select * from treadle.assistant {matches} order by {column} {order}, assistant_id limit $4 offset $5"
+)
+COUNT = "select count(*) from treadle.assistant {matches}"
+VERSIONS = """
+select * from treadle.assistant_version where assistant_id = $1 and ($2::text is null or metadata @> $2::jsonb)
+ order by version desc limit $3 offset $4
+"""
+DELETE = "delete from treadle.assistant where assistant_id = $1 returning assistant_id"
+# Threads that say to be this assistant's: those on which it ran last, and those that clients gave its id.
+THREADS = "select thread_id from treadle.thread where metadata @> $1 order by thread_id limit $2"
+
+
+class AssistantFields(msgspec.Struct, frozen=True, kw_only=True):
+    """What of an assistant a client sets; in a change, None: as it is."""
+
+    graph_id: str | None = None
+    name: str | None = None
+    description: str | None = None
+    config: dict[str, Any] | None = None
+    context: dict[str, Any] | None = None
+    metadata: dict[str, Any] | None = None
+
+
+class AssistantFilter(msgspec.Struct, frozen=True, kw_only=True):
+    """Which assistants: of a graph, with a text in the name, with these metadata among theirs."""
+
+    graph_id: str | None = None
+    name: str | None = None
+    metadata: dict[str, Any] | None = None
+
+    @property
+    def parameters(self) -> tuple[str | None, str | None, str | None]:
+        return self.graph_id, self.name, _json(self.metadata or None)
 
 
 class Assistants:
@@ -34,13 +78,71 @@ class Assistants:
         rows = [(default_assistant_id(graph), graph, description) for graph, description in graphs.items()]
         await self._pool.executemany(REGISTER, rows)
 
+    async def create(self, assistant_id: UUID, fields: AssistantFields) -> Assistant | None:
+        """Make an assistant and its first version; None when the id is taken."""
+        name = fields.name or "Untitled"
+        config, context, metadata = (
+            _json(value or {}) for value in (fields.config, fields.context, fields.metadata)
+        )
+        return _assistant(
+            await self._pool.fetchrow(
+                CREATE, assistant_id, fields.graph_id, name, fields.description, config, context, metadata
+            )
+        )
+
+    async def patch(self, assistant_id: UUID, fields: AssistantFields) -> Assistant | None:
+        """Change an assistant, which makes a new version; metadata are merged. None when there is none."""
+        changed = (_json(value) for value in (fields.config, fields.context, fields.metadata))
+        return _assistant(
+            await self._pool.fetchrow(
+                PATCH, assistant_id, fields.graph_id, fields.name, fields.description, *changed
+            )
+        )
+
+    async def set_latest(self, assistant_id: UUID, version: int) -> Assistant | None:
+        """Make an assistant again what it was at a version; None when there is no such version."""
+        return _assistant(await self._pool.fetchrow(SET_LATEST, assistant_id, version))
+
     async def get(self, assistant_id: UUID) -> Assistant | None:
         return _assistant(await self._pool.fetchrow(GET, assistant_id))
 
-    async def search(self, graph_id: str | None, limit: int, offset: int) -> list[Assistant]:
-        """Assistants, newest first."""
-        return [read(Assistant, row) for row in await self._pool.fetch(SEARCH, graph_id, limit, offset)]
+    async def delete(self, assistant_id: UUID) -> bool:
+        """Remove an assistant with its versions; False when there is none."""
+        return await self._pool.fetchval(DELETE, assistant_id) is not None
+
+    async def search(
+        self,
+        wanted: AssistantFilter,
+        limit: int,
+        offset: int,
+        *,
+        sort_by: SortBy = "created_at",
+        sort_order: SortOrder = "desc",
+    ) -> list[Assistant]:
+        """Assistants, newest first unless sorted otherwise."""
+        statement = SEARCH.format(matches=MATCHES, column=sort_by, order=sort_order)
+        rows = await self._pool.fetch(statement, *wanted.parameters, limit, offset)
+        return [read(Assistant, row) for row in rows]
+
+    async def count(self, wanted: AssistantFilter) -> int:
+        return await self._pool.fetchval(COUNT.format(matches=MATCHES), *wanted.parameters)
+
+    async def versions(
+        self, assistant_id: UUID, metadata: dict[str, Any] | None, limit: int, offset: int
+    ) -> list[AssistantVersion]:
+        """The versions of an assistant, newest first."""
+        rows = await self._pool.fetch(VERSIONS, assistant_id, _json(metadata or None), limit, offset)
+        return [read(AssistantVersion, row) for row in rows]
+
+    async def threads(self, assistant_id: UUID, limit: int) -> Sequence[UUID]:
+        """Threads whose metadata name the assistant."""
+        named = {"assistant_id": str(assistant_id)}
+        return [row[0] for row in await self._pool.fetch(THREADS, named, limit)]
 
 
 def _assistant(row: Any) -> Assistant | None:
     return None if row is None else read(Assistant, row)
+
+
+def _json(value: dict[str, Any] | None) -> str | None:
+    return None if value is None else json.jsonb_text(json.encode(value))

@@ -18,7 +18,11 @@ from treadle.db.pool import Pool
 from treadle.db.rows import Row, read
 from treadle.model import CancelAction, MultitaskStrategy, Run
 
-CREATE = "select * from treadle.create_run($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)"
+# No row: the assistant is not what the caller remembers, and nothing was created.
+CREATE = """
+select made.* from treadle.current_assistant($3, $14) as a (assistant_id),
+       lateral treadle.create_run($1, $2, a.assistant_id, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13) as made
+"""
 CLAIM = "select * from treadle.claim($1, $2, $3, $4)"
 FINISH = (
     "select * from treadle.finish($1, $2, $3, $4, $5::text::json, $6::text::json, $7::text::jsonb,"
@@ -44,6 +48,12 @@ select r.* from treadle.run r join treadle.thread t using (thread_id)
  where r.thread_id = $1 and t.gone_at is null and ($2::text is null or r.status = $2)
    and ($5::jsonb is null or r.metadata @> $5)
  order by r.created_at desc, r.seq desc limit $3 offset $4
+"""
+# Two parts, so that each is found by the index of its status.
+ACTIVE_OF_ASSISTANT = """
+select r.* from treadle.run r where r.status = 'pending' and r.assistant_id = $1
+union all
+select r.* from treadle.run r where r.status = 'running' and r.assistant_id = $1
 """
 # Runs of the given ids that are no longer going on; a run that is not found has been removed.
 ENDED = """
@@ -122,12 +132,16 @@ class Claim(msgspec.Struct, frozen=True):
 
 
 class NewRun(msgspec.Struct, frozen=True, kw_only=True):
-    """A run as it is asked for; `kwargs` is what the worker needs to execute it."""
+    """A run as it is asked for; `kwargs` is what the worker needs to execute it.
+
+    `assistant_revision`: what the assistant was when `kwargs` were made from it; None: they do not depend on it.
+    """
 
     run_id: UUID
     thread_id: UUID
     assistant_id: UUID
     graph_id: str
+    assistant_revision: UUID | None = None
     kwargs: dict[str, Any]
     metadata: dict[str, Any] = {}
     thread_metadata: dict[str, Any] = {}
@@ -149,7 +163,9 @@ class CancelledRun(msgspec.Struct, frozen=True):
 
 
 class Created(msgspec.Struct, frozen=True):
-    outcome: Literal["created", "busy", "thread_not_found"]
+    """The answer to a request for a run; `assistant_changed`: it was made from what the assistant no longer is."""
+
+    outcome: Literal["created", "busy", "thread_not_found", "assistant_changed"]
     cancelled: tuple[CancelledRun, ...]
     run: Run | None
 
@@ -199,7 +215,7 @@ class Runs:
 
     async def create(self, new: NewRun) -> Created:
         """Accept a run: lock its thread, apply the multitask strategy, insert it. One round trip."""
-        row = await self._answer(
+        rows = await self._pool.fetch(
             CREATE,
             new.run_id,
             new.thread_id,
@@ -214,7 +230,11 @@ class Runs:
             new.stateless,
             json.jsonb_text(json.encode(new.thread_metadata)),
             json.jsonb_text(json.encode(new.thread_config)),
+            new.assistant_revision,
         )
+        if not rows:
+            return Created("assistant_changed", (), None)
+        [row] = rows
         cancelled = tuple(msgspec.convert(item, CancelledRun) for item in row["cancelled"])
         return Created(row["outcome"], cancelled, _run(row["run"]))
 
@@ -278,6 +298,10 @@ class Runs:
         """Runs of a thread, newest first."""
         rows = await self._pool.fetch(LIST, thread_id, status, limit, offset, metadata)
         return [read(Run, row) for row in rows]
+
+    async def active_of(self, assistant_id: UUID) -> list[Run]:
+        """The runs of an assistant that wait or are on."""
+        return [read(Run, row) for row in await self._pool.fetch(ACTIVE_OF_ASSISTANT, assistant_id)]
 
     async def ended(self, run_ids: Sequence[UUID]) -> list[EndedRun]:
         """Which of these runs are over; a removed one has the status `rolled_back`."""

@@ -50,6 +50,10 @@ class Registry:
     def __contains__(self, graph_id: str) -> bool:
         return graph_id in self._graphs
 
+    def makes(self, graph_id: str) -> bool:
+        """Whether the graph is made anew for each use, by a factory."""
+        return not isinstance(self._graphs[graph_id], Pregel)
+
     @asynccontextmanager
     async def open(
         self,

@@ -15,6 +15,9 @@ Offset = Annotated[int, Meta(ge=0)]
 QueryLimit = Annotated[int, Parameter(ge=1, le=1000)]
 QueryOffset = Annotated[int, Parameter(ge=0)]
 
+# What a `text` column can hold: no NUL.
+Text = Annotated[str, Meta(pattern=r"^[^\0]*$")]
+
 
 class Checkpoint(Struct, kw_only=True, omit_defaults=True):
     """Where in a thread's history: a checkpoint, and the subgraph that it belongs to."""

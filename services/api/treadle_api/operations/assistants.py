@@ -4,56 +4,73 @@ from __future__ import annotations
 
 from uuid import UUID
 
-import msgspec
-
 from treadle.db.assistants import Assistants
 from treadle.db.pool import postgres_errors
 from treadle.errors import InvalidRequest, NotFound
 from treadle.graphs.registry import Registry
-from treadle.model import default_assistant_id
+from treadle.model import Assistant, default_assistant_id
+from treadle_api.missing import no_assistant
 
-
-class Chosen(msgspec.Struct, frozen=True):
-    """An assistant as a run needs it."""
-
-    assistant_id: UUID
-    graph_id: str
+# More assistants than these are read again when they are needed again.
+REMEMBERED = 1000
 
 
 class AssistantChoice:
-    """Finds assistants by their id, or by the id of a graph, whose default assistant is meant then."""
+    """Finds assistants by their id, or by the id of a graph, whose default assistant is meant then.
+
+    It remembers what it has read, so that a run costs no round trip for its assistant. Another process may have
+    changed it since: `Runs.create` compares the revision, and creates nothing if it is not the same any more.
+    """
 
     def __init__(self, registry: Registry, assistants: Assistants) -> None:
+        self._registry = registry
         self._assistants = assistants
-        self._by_graph = {
-            graph_id: Chosen(default_assistant_id(graph_id), graph_id) for graph_id in registry.ids
-        }
-        self._defaults = {chosen.assistant_id: chosen for chosen in self._by_graph.values()}
+        self._remembered: dict[UUID, Assistant] = {}
 
-    async def choose(self, name: str) -> Chosen:
-        """The assistant that a request names.
+    async def choose(self, name: str) -> Assistant:
+        """The assistant that a request names, perhaps as it was a moment ago.
 
         Raises:
             InvalidRequest: neither a UUID nor the id of a graph that is served.
-            NotFound: no assistant has this id.
+            NotFound: no assistant has this id, or its graph is not served here.
         """
-        if (chosen := self._by_graph.get(name)) is not None:
-            return chosen
-        assistant_id = self._read(name)
-        if (chosen := self._defaults.get(assistant_id)) is not None:
-            return chosen
+        assistant_id = self.id_of(name)
+        assistant = self._remembered.get(assistant_id) or await self.read(name)
+        if assistant.graph_id not in self._registry:
+            raise NotFound(
+                f"assistant_id: the graph {assistant.graph_id!r} of assistant {assistant_id} is not served here."
+            )
+        return assistant
+
+    async def read(self, name: str) -> Assistant:
+        """The same, as it is now, whatever its graph."""
+        assistant_id = self.id_of(name)
         with postgres_errors("looking for an assistant"):
             assistant = await self._assistants.get(assistant_id)
         if assistant is None:
-            raise NotFound(f"assistant_id: no assistant has the ID {assistant_id}.")
-        return Chosen(assistant.assistant_id, assistant.graph_id)
+            self.forget(assistant_id)
+            raise no_assistant(assistant_id)
+        self._remember(assistant)
+        return assistant
 
-    def _read(self, name: str) -> UUID:
+    def id_of(self, name: str) -> UUID:
+        """Raises InvalidRequest, as above."""
+        if name in self._registry:
+            return default_assistant_id(name)
         try:
             return UUID(name)
         except ValueError:
-            graphs = ", ".join(sorted(self._by_graph))
+            graphs = ", ".join(sorted(self._registry.ids))
             raise InvalidRequest(
                 f"assistant_id: Invalid assistant {name[:128]!r}. It must be the UUID of an assistant, or one of the "
                 f"graphs served here: {graphs}."
             ) from None
+
+    def forget(self, assistant_id: UUID) -> None:
+        """Read it again when it is needed again."""
+        self._remembered.pop(assistant_id, None)
+
+    def _remember(self, assistant: Assistant) -> None:
+        while len(self._remembered) >= REMEMBERED:
+            del self._remembered[next(iter(self._remembered))]
+        self._remembered[assistant.assistant_id] = assistant

@@ -9,25 +9,23 @@ from uuid import UUID
 import msgspec
 
 from treadle.db.pool import postgres_errors
+from treadle.db.runs import Created, Runs
 from treadle.db.runs import NewRun as Row
-from treadle.db.runs import Runs
 from treadle.errors import Conflict, InvalidRequest
 from treadle.messaging.subjects import wakeup_subject
 from treadle.messaging.wakeups import Source, WakeupPublisher
-from treadle.model import MultitaskStrategy, Run
+from treadle.model import Assistant, MultitaskStrategy, Run
 from treadle.telemetry import conventions
 from treadle.telemetry.metrics import Metrics
 from treadle.telemetry.tracing import Tracing
 from treadle_api.bodies.fields import Checkpoint
-from treadle_api.bodies.runs import Config, NewRun
+from treadle_api.bodies.runs import NewRun
 from treadle_api.missing import no_thread
-from treadle_api.operations.assistants import AssistantChoice, Chosen
+from treadle_api.operations.assistants import AssistantChoice
 from treadle_api.operations.cancel import Cancellation
+from treadle_api.operations.configs import merged_config, merged_context
 
 log = logging.getLogger(__name__)
-
-# As the default assistants have it.
-CREATOR = {"created_by": "system"}
 
 
 class Creation:
@@ -58,10 +56,7 @@ class Creation:
             Conflict: the thread is busy, and the strategy is `reject`.
             Unavailable: Postgres cannot be reached; nothing was accepted.
         """
-        chosen = await self._choice.choose(body.assistant_id)
-        row = self._row(run_id, thread_id, body, chosen, stateless=stateless)
-        with postgres_errors("creating a run"):
-            created = await self._runs.create(row)
+        row, created = await self._insert(run_id, thread_id, body, stateless=stateless)
         if created.outcome == "thread_not_found":
             raise no_thread(thread_id, ". Create it first, or send `if_not_exists`: `create`.")
         if created.outcome == "busy" or created.run is None:
@@ -75,6 +70,19 @@ class Creation:
             await self._wake(created.run)
         return created.run
 
+    async def _insert(
+        self, run_id: UUID, thread_id: UUID, body: NewRun, *, stateless: bool
+    ) -> tuple[Row, Created]:
+        """The run's row, made from the assistant as it is, and not as it is remembered."""
+        while True:
+            assistant = await self._choice.choose(body.assistant_id)
+            row = self._row(run_id, thread_id, body, assistant, stateless=stateless)
+            with postgres_errors("creating a run"):
+                created = await self._runs.create(row)
+            if created.outcome != "assistant_changed":
+                return row, created
+            self._choice.forget(assistant.assistant_id)
+
     async def _wake(self, run: Run) -> None:
         """Tell the workers. When NATS does not take it, the sweeper does."""
         message_id = f"{run.run_id}:{run.attempt}"
@@ -84,21 +92,24 @@ class Creation:
             published = await self._publisher.publish(run, Source.CREATE, headers=self._trace())
         (self._metrics.wakeups if published else self._metrics.wakeup_failures)["create"].inc()
 
-    def _row(self, run_id: UUID, thread_id: UUID, body: NewRun, chosen: Chosen, *, stateless: bool) -> Row:
-        ids = {"graph_id": chosen.graph_id, "assistant_id": str(chosen.assistant_id)}
-        kwargs = _kwargs(body)
+    def _row(
+        self, run_id: UUID, thread_id: UUID, body: NewRun, assistant: Assistant, *, stateless: bool
+    ) -> Row:
+        ids = {"graph_id": assistant.graph_id, "assistant_id": str(assistant.assistant_id)}
+        kwargs = _kwargs(body, assistant)
         config = {name: value for name, value in kwargs["config"].items() if name != "metadata"}
         if trace := self._trace():
             kwargs["trace"] = trace
         return Row(
             run_id=run_id,
             thread_id=thread_id,
-            assistant_id=chosen.assistant_id,
-            graph_id=chosen.graph_id,
+            assistant_id=assistant.assistant_id,
+            graph_id=assistant.graph_id,
+            assistant_revision=assistant.revision,
             kwargs=kwargs,
             metadata={**kwargs["config"]["metadata"], **ids},
             thread_metadata=ids,
-            thread_config={**config, "configurable": {}},
+            thread_config={**config, "configurable": assistant.config.get("configurable") or {}},
             strategy=body.multitask_strategy or MultitaskStrategy.ENQUEUE,
             if_not_exists="create" if stateless else body.if_not_exists or "reject",
             delay_secs=body.after_seconds or None,
@@ -111,7 +122,7 @@ class Creation:
         return headers
 
 
-def _kwargs(body: NewRun) -> dict[str, Any]:
+def _kwargs(body: NewRun, assistant: Assistant) -> dict[str, Any]:
     """What the worker executes, and what a client sees of its request."""
     if body.webhook is not None:
         raise InvalidRequest("webhook: this server does not call webhooks; leave the field out.")
@@ -119,8 +130,8 @@ def _kwargs(body: NewRun) -> dict[str, Any]:
     return {
         "input": body.input,
         "command": None if body.command is None else msgspec.to_builtins(body.command),
-        "config": _config(body),
-        "context": body.context or _configurable(body),
+        "config": merged_config(assistant, body.config, body.context, body.metadata),
+        "context": merged_context(assistant, body.config, body.context),
         "checkpoint": _checkpoint(body),
         "stream_mode": [modes] if isinstance(modes, str) else modes,
         "interrupt_before": body.interrupt_before,
@@ -129,23 +140,6 @@ def _kwargs(body: NewRun) -> dict[str, Any]:
         "resumable": bool(body.stream_resumable),
         "durability": body.durability or ("exit" if body.checkpoint_during is False else "async"),
     }
-
-
-def _config(body: NewRun) -> dict[str, Any]:
-    """The run's config with its metadata in it; `context` and `configurable` stand in for each other."""
-    config = body.config or Config()
-    if body.context and config.configurable:
-        raise InvalidRequest(
-            "context: a run takes either `context` or `config.configurable`, not both; `context` is the newer one."
-        )
-    made: dict[str, Any] = msgspec.to_builtins(config)
-    made["configurable"] = body.context or _configurable(body)
-    made["metadata"] = {**CREATOR, **(config.metadata or {}), **(body.metadata or {})}
-    return made
-
-
-def _configurable(body: NewRun) -> dict[str, Any]:
-    return (None if body.config is None else body.config.configurable) or {}
 
 
 def _checkpoint(body: NewRun) -> dict[str, Any] | None:

@@ -7,7 +7,7 @@ from uuid import UUID
 
 from msgspec import Struct
 
-from treadle.model import Assistant
+from treadle.model import Assistant, AssistantVersion
 from treadle_api.views.moments import moment
 
 
@@ -36,4 +36,30 @@ def assistant_view(assistant: Assistant) -> AssistantView:
         updated_at=moment(assistant.updated_at),
         version=assistant.version,
         description=assistant.description,
+    )
+
+
+class VersionView(Struct):
+    assistant_id: UUID
+    version: int
+    graph_id: str
+    config: dict[str, Any]
+    context: dict[str, Any]
+    metadata: dict[str, Any]
+    created_at: str
+    name: str
+    description: str | None
+
+
+def version_view(version: AssistantVersion) -> VersionView:
+    return VersionView(
+        assistant_id=version.assistant_id,
+        version=version.version,
+        graph_id=version.graph_id,
+        config=version.config,
+        context=version.context,
+        metadata=version.metadata,
+        created_at=moment(version.created_at),
+        name=version.name,
+        description=version.description,
     )

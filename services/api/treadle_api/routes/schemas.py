@@ -1,0 +1,54 @@
+"""What assistants take and give. A graph id stands for its default assistant."""
+
+from __future__ import annotations
+
+from litestar import Router, get
+
+from treadle.errors import InvalidRequest
+from treadle_api.operations.assistants import AssistantChoice
+from treadle_api.operations.schemas import Schemas
+from treadle_api.views.schemas import AssistantSchemas, GraphDrawing, GraphSchemas
+
+ONE = "/assistants/{assistant_id:str}"
+
+
+@get(f"{ONE}/schemas", summary="The JSON schemas of an assistant's input, output, state, config and context")
+async def get_schemas(
+    assistant_id: str, assistant_choice: AssistantChoice, schemas: Schemas
+) -> AssistantSchemas:
+    return await schemas.of(await assistant_choice.read(assistant_id))
+
+
+@get(f"{ONE}/graph", summary="The nodes and edges of an assistant's graph")
+async def get_graph(
+    assistant_id: str, assistant_choice: AssistantChoice, schemas: Schemas, xray: str = ""
+) -> GraphDrawing:
+    return await schemas.drawing(await assistant_choice.read(assistant_id), _xray(xray))
+
+
+@get(
+    [f"{ONE}/subgraphs", ONE + "/subgraphs/{namespace:str}"],
+    summary="The schemas of an assistant's subgraphs",
+)
+async def get_subgraphs(
+    assistant_id: str,
+    assistant_choice: AssistantChoice,
+    schemas: Schemas,
+    namespace: str | None = None,
+    recurse: bool = False,
+) -> dict[str, GraphSchemas]:
+    return await schemas.subgraphs(await assistant_choice.read(assistant_id), namespace, recurse=recurse)
+
+
+def _xray(text: str) -> bool | int:
+    """Whether to draw subgraphs too, or down to which depth."""
+    if text.lower() in ("", "false"):
+        return False
+    if text.lower() == "true":
+        return True
+    if text.isascii() and text.isdigit() and int(text) > 0:
+        return int(text)
+    raise InvalidRequest(f"xray: {text[:64]!r} cannot be used. Send true, false, or a depth of at least 1.")
+
+
+router = Router("/", route_handlers=[get_schemas, get_graph, get_subgraphs], tags=["assistants"])
