@@ -115,6 +115,26 @@ DEVIATIONS = (
         "An answer on an empty thread runs the graph from its start.",
         ("interrupts/an_answer_to_an_empty_thread/0/told/*",),
     ),
+    Deviation(
+        "The result of an MCP tool is JSON, once as text and once as structured content; a failure says what failed, "
+        "not only what kind of error it was.",
+        (
+            "mcp/called/*/told/body/result/content/0/text: *",
+            "mcp/called/*/told/body/result/isError: '<missing>' -> False",
+            "mcp/called/*/told/body/result/structuredContent: '<missing>' -> *",
+        ),
+    ),
+    Deviation(
+        "An input that is no object is the argument `input` of its MCP tool, since the protocol wants an object.",
+        (
+            "mcp/described/0/told/body/result/tools/*/inputSchema/*: * -> *",
+            "mcp/called/4/told/body/result/isError: True -> False",
+        ),
+    ),
+    Deviation(
+        "What the Model Context Protocol does not allow is refused by its official library, as a JSON-RPC error.",
+        ("mcp/refused/*",),
+    ),
 )
 
 _MISSING = "<missing>"

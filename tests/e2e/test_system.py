@@ -44,6 +44,7 @@ ROUTES = {
     "/runs": {"post"},
     "/runs/wait": {"post"},
     "/runs/stream": {"post"},
+    "/mcp": {"post", "get", "delete"},
 }
 
 

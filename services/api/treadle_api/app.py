@@ -8,20 +8,19 @@ from litestar import Litestar
 from litestar.di import Provide
 
 from treadle_api.errors import HANDLERS
+from treadle_api.limits import MAX_BODY_BYTES
 from treadle_api.observe import Observe
 from treadle_api.openapi import OPENAPI
 from treadle_api.parts import Parts
-from treadle_api.routes import assistants, docs, runs, schemas, state, stateless, system, threads
-
-# Inputs of runs may hold documents and images.
-MAX_BODY_BYTES = 64 * 1024 * 1024
+from treadle_api.routes import assistants, docs, mcp, runs, schemas, state, stateless, system, threads
 
 
 def make_app(parts: Parts) -> Litestar:
     """The ASGI application on parts that are connected already."""
     return Litestar(
         route_handlers=[
-            module.router for module in (system, assistants, schemas, threads, state, runs, stateless, docs)
+            module.router
+            for module in (system, assistants, schemas, threads, state, runs, stateless, mcp, docs)
         ],
         dependencies={field.name: _given(getattr(parts, field.name)) for field in fields(parts)},
         exception_handlers=HANDLERS,

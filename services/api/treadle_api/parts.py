@@ -15,6 +15,7 @@ from treadle.db.assistants import Assistants
 from treadle.db.pool import Pool, connect_pool, postgres_errors
 from treadle.db.runs import Runs
 from treadle.db.threads import Threads
+from treadle.db.tools import ToolNames
 from treadle.graphs.registry import Registry
 from treadle.messaging.connection import Nats
 from treadle.messaging.wakeups import WakeupPublisher
@@ -25,10 +26,16 @@ from treadle.streaming import EventHub, StreamLimits, connect
 from treadle.telemetry.metrics import Metrics
 from treadle.telemetry.tracing import Tracing
 from treadle_api.ends import Ends
+from treadle_api.limits import MAX_BODY_BYTES
+from treadle_api.mcp.answers import Answers
+from treadle_api.mcp.calls import Calls
+from treadle_api.mcp.endpoint import McpEndpoint
+from treadle_api.mcp.tools import Tools
 from treadle_api.operations.assistant_edits import AssistantEdits
 from treadle_api.operations.assistants import AssistantChoice
 from treadle_api.operations.cancel import Cancellation
 from treadle_api.operations.create import Creation
+from treadle_api.operations.following import Following
 from treadle_api.operations.graphs import Graphs
 from treadle_api.operations.health import HealthCheck
 from treadle_api.operations.removal import Removal
@@ -57,6 +64,7 @@ class Parts:
     health: HealthCheck
     metrics: Metrics
     tracing: Tracing
+    mcp: McpEndpoint
 
 
 @asynccontextmanager
@@ -91,13 +99,18 @@ async def build(given: Given) -> AsyncGenerator[Parts]:
             store = AsyncPostgresStore(checkpoints)
             graphs = Graphs(registry, AsyncPostgresSaver(checkpoints), store)
             streams = Streams(hub, runs, ends, metrics, heartbeat)
+            following = Following(creation, streams, results, ends)
+            schemas = Schemas(registry, graphs)
+            tools = Tools(ToolNames(pool), schemas)
+            mcp = McpEndpoint(Answers(tools, Calls(tools, following)), MAX_BODY_BYTES, heartbeat)
+            background.append(tasks.create_task(mcp.run(), name="mcp"))
             yield Parts(
                 assistants=assistants,
                 assistant_choice=choice,
                 assistant_edits=AssistantEdits(
                     registry, graphs, assistants, choice, runs, removal, cancellation
                 ),
-                schemas=Schemas(registry, graphs),
+                schemas=schemas,
                 threads=threads,
                 runs=runs,
                 states=States(registry, pool, threads, checkpoints, store),
@@ -108,6 +121,7 @@ async def build(given: Given) -> AsyncGenerator[Parts]:
                 health=HealthCheck(pool, nats, redis, runs, metrics),
                 metrics=metrics,
                 tracing=tracing,
+                mcp=mcp,
             )
             for task in background:
                 task.cancel()

@@ -62,6 +62,8 @@ class Normaliser:
     def _member(self, key: str, value: Any) -> Any:
         if key == "langgraph_version":
             return "<version>"
+        if key == "serverInfo":
+            return "<server>"
         if key == "detail" and isinstance(value, str):
             return "<text>"
         return self.normal(value)

@@ -11,6 +11,7 @@ from tests.e2e.reference.scenarios import (
     errors,
     graphs,
     interrupts,
+    mcp,
     runs,
     states,
     strategies,
@@ -31,5 +32,5 @@ def _scenarios(module: ModuleType) -> dict[str, Scenario]:
 
 GROUPS: dict[str, dict[str, Scenario]] = {
     module.__name__.rpartition(".")[2]: _scenarios(module)
-    for module in (streams, graphs, interrupts, threads, states, runs, cancels, strategies, errors)
+    for module in (streams, graphs, interrupts, threads, states, runs, cancels, strategies, errors, mcp)
 }

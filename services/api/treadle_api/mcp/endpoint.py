@@ -1,0 +1,87 @@
+"""The endpoint: when the protocol's server starts, and in which of two forms a request is answered."""
+
+from __future__ import annotations
+
+import asyncio
+from importlib import import_module
+from typing import Any, NamedTuple, cast
+
+import msgspec
+from litestar.types import ASGIApp, HTTPScope, Receive, Scope, Send
+
+from treadle_api.mcp.answers import Answers
+from treadle_api.mcp.patience import answered_in_time
+from treadle_api.replay import Replay
+
+SERVER = "treadle_api.mcp.server"
+# The revisions that begin with `initialize`. Later ones answer in the form that fits, by themselves.
+WITH_HANDSHAKE = frozenset({b"2024-11-05", b"2025-03-26", b"2025-06-18", b"2025-11-25"})
+VERSION_HEADER = b"mcp-protocol-version"
+
+
+class Transports(NamedTuple):
+    """The same server behind both forms in which a POST may be answered."""
+
+    json: ASGIApp
+    events: ASGIApp
+
+
+class McpEndpoint:
+    """Answers the protocol's messages. Its server starts with the first of them."""
+
+    def __init__(self, answers: Answers, max_body_bytes: int, heartbeat_secs: float) -> None:
+        self._answers = answers
+        self._max_body_bytes = max_body_bytes
+        self._heartbeat_secs = heartbeat_secs
+        self._wanted = asyncio.Event()
+        self._transports: asyncio.Future[Transports] = asyncio.get_running_loop().create_future()
+
+    async def run(self) -> None:
+        """Until cancelled: owns the protocol's server, which has tasks of its own."""
+        await self._wanted.wait()
+        server = await asyncio.to_thread(import_module, SERVER)
+        async with server.transports(self._answers, self._max_body_bytes) as transports:
+            self._transports.set_result(transports)
+            await asyncio.Event().wait()
+
+    def answer(self, body: bytes) -> ASGIApp:
+        """The answer to one POST."""
+
+        async def app(scope: Scope, receive: Receive, send: Send) -> None:
+            self._wanted.set()
+            transports = await asyncio.shield(self._transports)
+            replay = Replay(body, receive)
+            if _in_events(cast(HTTPScope, scope), body):
+                await transports.events(scope, replay, send)
+            else:
+                await answered_in_time(transports.json, scope, replay, send, self._heartbeat_secs)
+
+        return app
+
+
+class _Meta(msgspec.Struct):
+    progress: Any = msgspec.field(name="progressToken", default=None)
+
+
+class _Params(msgspec.Struct):
+    meta: _Meta | None = msgspec.field(name="_meta", default=None)
+
+
+class _Call(msgspec.Struct):
+    """As much of a message as says whether its sender wants to hear of progress."""
+
+    params: _Params | None = None
+
+
+def _in_events(scope: HTTPScope, body: bytes) -> bool:
+    """Whether to answer with events: only they can tell of progress. Plain JSON is easier for everybody else."""
+    headers = dict(scope["headers"])
+    if b"text/event-stream" not in headers.get(b"accept", b""):
+        return False
+    if headers.get(VERSION_HEADER, b"2025-03-26") not in WITH_HANDSHAKE:
+        return True
+    try:
+        call = msgspec.json.decode(body, type=_Call)
+    except msgspec.DecodeError:
+        return False
+    return call.params is not None and call.params.meta is not None and call.params.meta.progress is not None

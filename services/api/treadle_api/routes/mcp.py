@@ -1,0 +1,56 @@
+"""The Model Context Protocol, over streamable HTTP: every assistant is a tool."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from litestar import Router, delete, get, post
+from litestar.openapi import ResponseSpec
+from litestar.openapi.spec import OpenAPIMediaType, Operation, RequestBody, Schema
+from litestar.openapi.spec.enums import OpenAPIType
+from litestar.response.base import ASGIResponse
+from litestar.types import ASGIApp
+
+from treadle_api.mcp.endpoint import McpEndpoint
+
+PATH = "/mcp"
+ANSWER = ResponseSpec(
+    dict[str, Any],
+    description="The answer as a JSON-RPC message; as server-sent events where progress was asked for.",
+    generate_examples=False,
+)
+ACCEPTED = ResponseSpec(None, description="A notification, or a response of the client's, has been taken.")
+
+
+@dataclass
+class Posted(Operation):
+    """The framework does not see a body that is passed on unread."""
+
+    def __post_init__(self) -> None:
+        schema = Schema(type=OpenAPIType.OBJECT, description="A JSON-RPC 2.0 message of the protocol.")
+        self.request_body = RequestBody(content={"application/json": OpenAPIMediaType(schema=schema)})
+
+
+@post(
+    PATH,
+    status_code=200,
+    responses={200: ANSWER, 202: ACCEPTED},
+    operation_class=Posted,
+    summary="A message of the Model Context Protocol",
+)
+async def post_mcp(body: bytes, mcp: McpEndpoint) -> ASGIApp:
+    return mcp.answer(body)
+
+
+@get(PATH, status_code=405, summary="There are no events but those that answer a message")
+async def get_mcp() -> ASGIApp:
+    return ASGIResponse(status_code=405, headers={"allow": "POST"})
+
+
+@delete(PATH, status_code=404, summary="There is no session to end: none is kept between messages")
+async def delete_mcp() -> ASGIApp:
+    return ASGIResponse(status_code=404)
+
+
+router = Router("/", route_handlers=[post_mcp, get_mcp, delete_mcp], tags=["mcp"])
