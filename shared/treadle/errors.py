@@ -35,6 +35,12 @@ class Conflict(TreadleError):
     status = 409
 
 
+class NotSerializable(TreadleError):
+    """A graph put something into its state that no checkpoint can hold; the message names the channel."""
+
+    status = 422
+
+
 class Fenced(TreadleError):
     """A write of a run was refused: the run belongs to a newer attempt, or has ended."""
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, asynccontextmanager, nullcontext
 from typing import Any, LiteralString, cast
 from uuid import UUID
@@ -31,11 +31,13 @@ from psycopg.types.json import Jsonb
 from psycopg_pool import PoolClosed, PoolTimeout
 
 from treadle.checkpoint.pool import ConnectionPool
-from treadle.errors import Fenced, Unavailable
+from treadle.errors import Fenced, NotSerializable, Unavailable
 from treadle.telemetry import conventions
 from treadle.telemetry.tracing import Tracing
 
 _NO_SPAN = nullcontext()
+# What langgraph's serialiser raises for a value that it cannot encode: ormsgpack's own error is a TypeError.
+ENCODE_ERRORS = (TypeError, ValueError, AttributeError, RecursionError)
 
 _FENCE = """
 fence as materialized (
@@ -75,7 +77,8 @@ _AND_CHECK = ") select 1 from fence"
 PUT_WRITES = _INSERT_WRITES + "nothing" + _AND_CHECK
 REPLACE_WRITES = (
     _INSERT_WRITES
-    + "update set channel = excluded.channel, type = excluded.type, blob = excluded.blob"
+    + "update set channel = excluded.channel, type = excluded.type, blob = excluded.blob, "
+    + "treadle_run_id = excluded.treadle_run_id"
     + _AND_CHECK
 )
 
@@ -165,6 +168,46 @@ class FencedSaver(AsyncPostgresSaver):
             types=[row[7] for row in rows],
             blobs=[row[8] for row in rows],
         )
+
+    def _dump_blobs(
+        self, thread_id: str, checkpoint_ns: str, values: dict[str, Any], versions: ChannelVersions
+    ) -> list[tuple[str, str, str, str, str, bytes | None]]:
+        try:
+            return super()._dump_blobs(thread_id, checkpoint_ns, values, versions)
+        except ENCODE_ERRORS as error:
+            raise self._refused(values.items(), error) from error
+
+    def _dump_writes(
+        self,
+        thread_id: str,
+        checkpoint_ns: str,
+        checkpoint_id: str,
+        task_id: str,
+        task_path: str,
+        writes: Sequence[tuple[str, Any]],
+    ) -> list[tuple[str, str, str, str, str, int, str, str, bytes]]:
+        try:
+            return super()._dump_writes(thread_id, checkpoint_ns, checkpoint_id, task_id, task_path, writes)
+        except ENCODE_ERRORS as error:
+            raise self._refused(writes, error) from error
+
+    def _refused(self, values: Iterable[tuple[str, Any]], error: Exception) -> NotSerializable:
+        """Names the channels that cannot be kept, found by trying each of them again."""
+        odd = [
+            f"{name!r} holds a {type(value).__qualname__}" for name, value in values if not self._keeps(value)
+        ]
+        return NotSerializable(
+            f"the state cannot be kept: {' and '.join(f'channel {each}' for each in odd) or 'a channel'} that no "
+            f"checkpoint can hold ({error}). Keep such objects out of the state: make them inside the node, or annotate "
+            "the channel with langgraph's UntrackedValue, which is not kept."
+        )
+
+    def _keeps(self, value: Any) -> bool:
+        try:
+            self.serde.dumps_typed(value)
+        except ENCODE_ERRORS:
+            return False
+        return True
 
     @asynccontextmanager
     async def _cursor(self, *, pipeline: bool = False) -> AsyncGenerator[AsyncCursor[DictRow]]:

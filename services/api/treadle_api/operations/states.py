@@ -16,7 +16,7 @@ from langgraph_sdk.runtime import AccessContext
 
 from treadle import json
 from treadle.checkpoint.pool import ConnectionPool
-from treadle.checkpoint.state import interrupts_of
+from treadle.checkpoint.state import interrupts_of, readable_history, readable_state
 from treadle.db.pool import Pool, postgres_errors, transaction
 from treadle.db.threads import Threads, lock_at_rest, set_state
 from treadle.errors import Conflict, InvalidRequest
@@ -28,6 +28,9 @@ from treadle_api.bodies.states import StateUpdate
 from treadle_api.missing import no_thread
 from treadle_api.operations.snapshots import empty_state, state_view
 from treadle_api.views.states import StateView, UpdatedState
+
+# What reducers and pydantic models raise for values that they cannot use.
+REFUSALS = (ValueError, TypeError, LookupError, AttributeError, NotImplementedError)
 
 
 class States:
@@ -53,7 +56,7 @@ class States:
             return empty_state()
         with postgres_errors("reading a state"):
             async with self._graph(thread_id, graph_id, "threads.read") as graph:
-                snapshot = await graph.aget_state(_config(thread_id, at), subgraphs=subgraphs)
+                snapshot = await readable_state(graph, _config(thread_id, at), subgraphs=subgraphs)
         return state_view(snapshot)
 
     async def history(
@@ -77,10 +80,10 @@ class States:
         earlier = None if before is None else _config(thread_id, Checkpoint(checkpoint_id=before))
         with postgres_errors("reading a history"):
             async with self._graph(thread_id, graph_id, "threads.read") as graph:
-                states = graph.aget_state_history(
-                    _config(thread_id, at), filter=metadata, before=earlier, limit=limit
+                states = await readable_history(
+                    graph, _config(thread_id, at), filter=metadata, before=earlier, limit=limit
                 )
-                return [state_view(snapshot) async for snapshot in states]
+        return [state_view(snapshot) for snapshot in states]
 
     async def update(self, thread_id: UUID, body: StateUpdate) -> UpdatedState:
         """Write a checkpoint with new values, while no run can begin on the thread.
@@ -112,7 +115,7 @@ class States:
                 config = _config(thread_id, at)
                 config["metadata"] = {"graph_id": graph_id}
                 written = await _write(graph, config, body)
-                newest = await graph.aget_state(_config(thread_id, Checkpoint()))
+                newest = await readable_state(graph, _config(thread_id, Checkpoint()))
                 await set_state(
                     connection,
                     thread_id,
@@ -159,5 +162,9 @@ async def _write(graph: Graph, config: RunnableConfig, body: StateUpdate) -> Upd
     except InvalidUpdateError as error:
         field = "as_node" if "node" in str(error).lower() else "values"
         raise InvalidRequest(f"{field}: {error}") from error
+    except REFUSALS as error:
+        raise InvalidRequest(
+            f"values: the graph's state does not take them: {type(error).__name__}: {error}"
+        ) from error
     pointer = cast("dict[str, Any]", written)["configurable"]
     return UpdatedState(checkpoint=pointer, configurable=pointer, checkpoint_id=pointer["checkpoint_id"])
