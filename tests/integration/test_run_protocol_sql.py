@@ -17,7 +17,18 @@ from treadle import json
 from treadle.checkpoint.fenced import FencedSaver
 from treadle.checkpoint.pool import ConnectionPool, checkpoint_pool
 from treadle.db.pool import Pool
-from treadle.db.runs import CREATE, FINISH, HEARTBEAT, Claim, Created, Lease, NewRun, Outcome, Runs
+from treadle.db.runs import (
+    CREATE,
+    FINISH,
+    HEARTBEAT,
+    Claim,
+    Created,
+    Lease,
+    NewRun,
+    Outcome,
+    Progress,
+    Runs,
+)
 from treadle.db.threads import Threads
 from treadle.model import CancelAction, MultitaskStrategy, Run, RunStatus, Thread
 
@@ -580,19 +591,19 @@ async def test_a_run_has_progress_once_an_attempt_of_it_has_written(
 ) -> None:
     await bench.create()
     first = await bench.claimed()
-    assert not await bench.runs.has_progress(first)
+    assert await bench.runs.progress(first) == Progress(checkpointed=False, written=False)
     await execute(bench, checkpoints, first, "1")
-    assert await bench.runs.has_progress(first)
+    assert await bench.runs.progress(first) == Progress(checkpointed=True, written=True)
     await bench.finish(first)
 
     await bench.create()
     second = await bench.claimed()
-    assert not await bench.runs.has_progress(second)
+    assert await bench.runs.progress(second) == Progress(checkpointed=False, written=False)
     saver = FencedSaver(checkpoints, second.run_id, second.attempt)
     found = await saver.aget_tuple(at(bench))
     assert found is not None
     await saver.aput_writes(found.config, [("list", ["half a step"])], "task")
-    assert await bench.runs.has_progress(second)
+    assert await bench.runs.progress(second) == Progress(checkpointed=False, written=True)
 
 
 # Crash, takeover, fencing

@@ -10,13 +10,13 @@ from langchain_core.runnables import RunnableConfig
 from langgraph.types import StreamMode
 
 from treadle import json
-from treadle.checkpoint.state import interrupts_of
+from treadle.checkpoint.state import interrupts_of, readable_state
 from treadle.db.runs import Outcome
 from treadle.graphs.loader import Graph
 from treadle.model import Run
 from treadle.streaming import EventWriter
 from treadle_worker.active import ActiveRun
-from treadle_worker.inputs import GRAPH_MODES, durability, graph_input, stream_modes
+from treadle_worker.inputs import GRAPH_MODES, durability, stream_modes
 from treadle_worker.wire import WireFormat
 
 INTERRUPT = "__interrupt__"
@@ -27,6 +27,7 @@ class Attempt:
     """Executes a graph for an active run.
 
     Args:
+        given: the graph's input, a command, or None.
         on_first_event: is told the seconds from the start to the first event.
     """
 
@@ -37,7 +38,7 @@ class Attempt:
         config: RunnableConfig,
         writer: EventWriter,
         *,
-        resumed: bool,
+        given: Any,
         on_first_event: Callable[[float], None],
     ) -> None:
         self._active = active
@@ -45,7 +46,7 @@ class Attempt:
         self._graph = graph
         self._config = config
         self._writer = writer
-        self._resumed = resumed
+        self._given = given
         self._on_first_event = on_first_event
         self._modes = stream_modes(self._run)
         self._values: Any = None
@@ -104,7 +105,7 @@ class Attempt:
         kwargs = self._run.kwargs
         modes: set[StreamMode] = {GRAPH_MODES[mode] for mode in self._modes if mode in GRAPH_MODES}
         return {
-            "input": graph_input(self._run, resumed=self._resumed),
+            "input": self._given,
             "config": self._config,
             "context": kwargs.get("context") or None,
             "stream_mode": sorted(modes | {"values"}),
@@ -147,12 +148,17 @@ class Attempt:
         )
         return not may_stop and self._graph.output_channels == self._graph.stream_channels_asis
 
-    async def stopped(self, status: str, error: dict[str, str]) -> Outcome:
-        """The outcome of a graph that did not come to its end: what its last checkpoint holds is kept."""
+    async def stopped(self, status: str, error: dict[str, str], *, untouched: bool = False) -> Outcome:
+        """The outcome of a graph that did not come to its end: what its last checkpoint holds is kept.
+
+        Args:
+            untouched: it failed before it did anything, so the thread rests as it did before.
+        """
         snapshot, values, interrupts = await self._state()
+        failed = status in ("error", "timeout") and not untouched
         return Outcome(
             status=cast(Any, status),
-            resting="error" if status in ("error", "timeout") else "interrupted" if snapshot.next else "idle",
+            resting="error" if failed else "interrupted" if snapshot.next else "idle",
             output=None if status in ("error", "timeout") else values,
             error=json.encode(error),
             values=values,
@@ -162,7 +168,7 @@ class Attempt:
     async def _state(self) -> tuple[Any, bytes, bytes]:
         """The thread's newest state: the snapshot, its values, and the interrupts that wait, by task id."""
         newest = {"thread_id": str(self._run.thread_id), "checkpoint_ns": ""}
-        snapshot = await self._graph.aget_state({"configurable": newest})
+        snapshot = await readable_state(self._graph, {"configurable": newest})
         return snapshot, json.encode(snapshot.values or {}), json.encode(interrupts_of(snapshot))
 
 

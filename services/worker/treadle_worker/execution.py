@@ -11,7 +11,7 @@ from uuid import UUID
 
 import redis.asyncio
 from langchain_core.runnables import RunnableConfig
-from langgraph.errors import GraphDrained
+from langgraph.errors import GraphDrained, ParentCommand, UnknownInterruptError
 from langgraph.store.base import BaseStore
 
 from treadle import json
@@ -29,8 +29,10 @@ from treadle.telemetry.nodes import NodeSpans
 from treadle.telemetry.tracing import Tracing
 from treadle_worker.active import ActiveRun, Stop
 from treadle_worker.attempt import Attempt
-from treadle_worker.inputs import run_config
+from treadle_worker.inputs import graph_input, run_config
 from treadle_worker.leases import LeaseKeeper
+from treadle_worker.resumption import answers_left, goes_on
+from treadle_worker.wire import handed_over
 
 log = logging.getLogger(__name__)
 
@@ -152,7 +154,7 @@ class Executor:
         self, active: ActiveRun, writer: EventWriter, trace: Any
     ) -> Ended | HandedBack | Lost:
         parts, run = self._parts, active.run
-        resumed = run.attempt > 1 and await parts.runs.has_progress(run)
+        resumed = run.attempt > 1 and goes_on(run, await parts.runs.progress(run))
         config = run_config(run, resumed=resumed)
         spans = self._trace_nodes(config, trace)
         saver = FencedSaver(
@@ -172,7 +174,7 @@ class Executor:
                     graph,
                     config,
                     writer,
-                    resumed=resumed,
+                    given=await answers_left(graph, run) if resumed else graph_input(run),
                     on_first_event=parts.metrics.first_event.observe,
                 )
                 return await self._watched(active, attempt, writer)
@@ -210,8 +212,11 @@ class Executor:
         except Exception as error:
             log.info("graph raised: %r", error, exc_info=error)
             failure = _error(error)
+            if isinstance(error, ParentCommand):
+                writer.write("command", json.encode(handed_over(error)))
             writer.write("error", json.encode(failure))
-            return Ended(await attempt.stopped("error", failure))
+            untouched = isinstance(error, UnknownInterruptError)
+            return Ended(await attempt.stopped("error", failure, untouched=untouched))
         return Ended(await attempt.succeeded())
 
     async def _stopped(

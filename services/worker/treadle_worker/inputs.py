@@ -15,6 +15,9 @@ LANGGRAPH_VERSION = version("langgraph")
 # langgraph's own switch for "an answer to an interrupt that does not wait is an error".
 STRICT_RESUME = "__pregel_strict_resume"
 
+# Where in a thread's history a run begins.
+PLACE = ("checkpoint_id", "checkpoint_ns", "checkpoint_map")
+
 GRAPH_MODES: Mapping[str, StreamMode] = {
     "values": "values",
     "updates": "updates",
@@ -27,14 +30,8 @@ GRAPH_MODES: Mapping[str, StreamMode] = {
 }
 
 
-def graph_input(run: Run, *, resumed: bool) -> Any:
-    """The input, the command, or None: go on from the last checkpoint.
-
-    Args:
-        resumed: an earlier attempt left progress, which has taken in the input already.
-    """
-    if resumed:
-        return None
+def graph_input(run: Run) -> Any:
+    """The input or the command; None: go on from the last checkpoint."""
     if command := run.kwargs.get("command"):
         return to_command(command)
     return run.kwargs.get("input")
@@ -66,13 +63,10 @@ def run_config(run: Run, *, resumed: bool) -> RunnableConfig:
     """
     stored = cast("dict[str, Any]", run.kwargs.get("config") or {})
     configurable: dict[str, Any] = {**(stored.get("configurable") or {}), **_ids(run)}
-    for name in ("checkpoint_id", "checkpoint_map"):
+    for name in PLACE:
         configurable.pop(name, None)
-    checkpoint = cast("dict[str, Any]", run.kwargs.get("checkpoint") or {})
     if not resumed:
-        configurable.update(
-            {name: value for name, value in checkpoint.items() if name != "thread_id" and value}
-        )
+        configurable.update(starting_place(run))
     if run.kwargs.get("strict_resume"):
         configurable[STRICT_RESUME] = True
     metadata: dict[str, Any] = {
@@ -83,6 +77,13 @@ def run_config(run: Run, *, resumed: bool) -> RunnableConfig:
     }
     ours = {"configurable": configurable, "metadata": metadata, "run_id": run.run_id}
     return cast(RunnableConfig, {"run_name": run.graph_id, **stored, **ours})
+
+
+def starting_place(run: Run) -> dict[str, Any]:
+    """The checkpoint that the request named, in its `checkpoint` or its config; empty: the newest one."""
+    stored = cast("dict[str, Any]", run.kwargs.get("config") or {})
+    named = cast("dict[str, Any]", run.kwargs.get("checkpoint") or stored.get("configurable") or {})
+    return {name: named[name] for name in PLACE if named.get(name)}
 
 
 def _ids(run: Run) -> dict[str, str]:

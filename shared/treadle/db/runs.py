@@ -62,10 +62,14 @@ select w.run_id, coalesce(r.status, 'rolled_back') as status
  where r.status is null or r.status not in ('pending', 'running')
 """
 DELETE = "select treadle.delete_run($1, $2)"
-# Has an earlier attempt of this run left anything that the next one continues from?
-HAS_PROGRESS = """
-select exists (select from checkpoints where thread_id = $1::text and metadata ->> 'run_id' = $2::text)
-    or exists (select from checkpoint_writes where thread_id = $1::text and treadle_run_id = $2::uuid)
+# What has an earlier attempt of this run left that the next one can continue from?
+PROGRESS = """
+with own as (
+    select checkpoint_ns from checkpoints where thread_id = $1::text and metadata ->> 'run_id' = $2::text
+)
+select exists (select from own where checkpoint_ns = '') as checkpointed,
+       exists (select from own)
+    or exists (select from checkpoint_writes where thread_id = $1::text and treadle_run_id = $2::uuid) as written
 """
 # Heads of threads that have waited too long: pending and due, with nothing running before them. Oldest first,
 # from where the last look ended, so that runs nobody can serve do not hide the others.
@@ -182,6 +186,13 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     error: bytes | None = None
     values: bytes | None = None
     interrupts: bytes | None = None
+
+
+class Progress(msgspec.Struct, frozen=True):
+    """Whether a run has checkpoints of its own, and whether it has written anything at all."""
+
+    checkpointed: bool
+    written: bool
 
 
 class WaitingRun(msgspec.Struct, frozen=True):
@@ -316,9 +327,10 @@ class Runs:
         rows = await self._pool.fetch(QUEUE)
         return [RouteQueue(row["route"], row["depth"], row["oldest_secs"]) for row in rows]
 
-    async def has_progress(self, run: Run) -> bool:
-        """Whether an earlier attempt left a checkpoint or a pending write to continue from."""
-        return bool(await self._pool.fetchval(HAS_PROGRESS, str(run.thread_id), str(run.run_id)))
+    async def progress(self, run: Run) -> Progress:
+        """What earlier attempts of a run have left to continue from."""
+        row = await self._answer(PROGRESS, str(run.thread_id), str(run.run_id))
+        return Progress(row["checkpointed"], row["written"])
 
     async def overdue(self, age_secs: float, limit: int, after: datetime) -> list[WaitingRun]:
         """Runs created after a moment that nobody seems to have been told of for `age_secs`, oldest first."""
