@@ -26,7 +26,8 @@ OF_THE_SERVER = frozenset(
 )
 GRAPHS = (
     "steps", "chat", "parent", "approval", "pair", "nested", "failing", "slow", "ticking", "routing", "fanout",
-    "functional", "contextual", "seen",
+    "functional", "contextual", "seen", "survey", "interview", "deep", "handover", "orphan", "commanded", "row",
+    "guarded", "talk", "raw", "checked", "held", "measured", "unkept", "untold",
 )  # fmt: skip
 ASSISTANTS = {str(default_assistant_id(graph)): f"<assistant of {graph}>" for graph in GRAPHS}
 

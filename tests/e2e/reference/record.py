@@ -1,7 +1,7 @@
 """Records what a server answers: `python -m tests.e2e.reference.record URL [GROUP ...]`.
 
-The server must serve the graphs of tests/graphs/reference.py. Run it against the reference server when scenarios
-are added or the protocol moves on; read the differences before committing them.
+The server must serve the graphs of tests/graphs/reference.py, answers.py and messages.py. Run it against the reference
+server when scenarios are added or the protocol moves on; read the differences before committing them.
 """
 
 from __future__ import annotations

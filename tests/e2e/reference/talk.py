@@ -173,7 +173,7 @@ def _decoded(body: bytes) -> Any:
 async def _events(response: httpx.Response) -> AsyncIterator[Event]:
     """Names and data. Ids are each server's own; heartbeats are comments."""
     name, data = "", ""
-    async for line in response.aiter_lines():
+    async for line in _lines(response):
         if line.startswith("event: "):
             name = line.removeprefix("event: ")
         elif line.startswith("data: "):
@@ -181,6 +181,15 @@ async def _events(response: httpx.Response) -> AsyncIterator[Event]:
         elif not line and name:
             yield name, json.loads(data) if data else None
             name, data = "", ""
+
+
+async def _lines(response: httpx.Response) -> AsyncIterator[str]:
+    """Lines as the format of event streams has them: httpx ends lines at U+2028 and its like, too."""
+    begun = b""
+    async for piece in response.aiter_bytes():
+        *lines, begun = (begun + piece).split(b"\n")
+        for line in lines:
+            yield line.rstrip(b"\r").decode()
 
 
 @asynccontextmanager

@@ -72,5 +72,6 @@ class NewRun(Struct, kw_only=True):
     if_not_exists: Literal["create", "reject"] | None = None
     after_seconds: Delay | None = None
     durability: Durability | None = None
+    strict_resume: bool | None = None
     checkpoint_during: bool | None = None
     webhook: str | None = None

@@ -139,6 +139,7 @@ def _kwargs(body: NewRun, assistant: Assistant) -> dict[str, Any]:
         "subgraphs": bool(body.stream_subgraphs),
         "resumable": bool(body.stream_resumable),
         "durability": body.durability or ("exit" if body.checkpoint_during is False else "async"),
+        **({"strict_resume": True} if body.strict_resume else {}),
     }
 
 

@@ -15,7 +15,7 @@ UNHEALTHY = ResponseSpec(Health, description="With `check_db`: what cannot be re
 INFO = Info(
     version=version("treadle"),
     langgraph_py_version=version("langgraph"),
-    flags={"assistants": True, "crons": False, "langsmith": False},
+    flags={"assistants": True, "crons": False, "langsmith": False, "strict_resume": True},
 )
 
 

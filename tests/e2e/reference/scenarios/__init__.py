@@ -8,10 +8,13 @@ from types import ModuleType
 
 from tests.e2e.reference.scenarios import (
     cancels,
+    commands,
     errors,
+    forks,
     graphs,
     interrupts,
     mcp,
+    messages,
     runs,
     states,
     strategies,
@@ -32,5 +35,19 @@ def _scenarios(module: ModuleType) -> dict[str, Scenario]:
 
 GROUPS: dict[str, dict[str, Scenario]] = {
     module.__name__.rpartition(".")[2]: _scenarios(module)
-    for module in (streams, graphs, interrupts, threads, states, runs, cancels, strategies, errors, mcp)
+    for module in (
+        streams,
+        graphs,
+        interrupts,
+        commands,
+        forks,
+        messages,
+        threads,
+        states,
+        runs,
+        cancels,
+        strategies,
+        errors,
+        mcp,
+    )
 }
