@@ -12,7 +12,18 @@ from treadle_api.limits import MAX_BODY_BYTES
 from treadle_api.observe import Observe
 from treadle_api.openapi import OPENAPI
 from treadle_api.parts import Parts
-from treadle_api.routes import assistants, docs, mcp, runs, schemas, state, stateless, system, threads
+from treadle_api.routes import (
+    assistants,
+    docs,
+    mcp,
+    runs,
+    schemas,
+    state,
+    stateless,
+    system,
+    thread_streams,
+    threads,
+)
 
 
 def make_app(parts: Parts) -> Litestar:
@@ -20,7 +31,18 @@ def make_app(parts: Parts) -> Litestar:
     return Litestar(
         route_handlers=[
             module.router
-            for module in (system, assistants, schemas, threads, state, runs, stateless, mcp, docs)
+            for module in (
+                system,
+                assistants,
+                schemas,
+                threads,
+                thread_streams,
+                state,
+                runs,
+                stateless,
+                mcp,
+                docs,
+            )
         ],
         dependencies={field.name: _given(getattr(parts, field.name)) for field in fields(parts)},
         exception_handlers=HANDLERS,

@@ -44,6 +44,9 @@ from treadle_api.operations.schemas import Schemas
 from treadle_api.operations.serving import Serving
 from treadle_api.operations.states import States
 from treadle_api.operations.streams import Streams
+from treadle_api.operations.thread_events import ThreadEvents
+from treadle_api.operations.thread_streams import ThreadStreams
+from treadle_api.stirrings import Stirrings
 
 
 @dataclass(frozen=True)
@@ -61,6 +64,7 @@ class Parts:
     cancellation: Cancellation
     removal: Removal
     serving: Serving
+    thread_streams: ThreadStreams
     health: HealthCheck
     metrics: Metrics
     tracing: Tracing
@@ -85,10 +89,11 @@ async def build(given: Given) -> AsyncGenerator[Parts]:
             EventHub(redis) as hub,
             asyncio.TaskGroup() as tasks,
         ):
-            ends = Ends(runs, hub)
+            ends, stirrings = Ends(runs, hub), Stirrings(runs, hub)
             background = [
                 tasks.create_task(nats.connect(), name="nats"),
                 tasks.create_task(ends.run(), name="ends"),
+                tasks.create_task(stirrings.run(), name="stirrings"),
             ]
             cancellation = Cancellation(runs, redis, limits)
             publisher = WakeupPublisher(nats, settings.treadle_nats_replicas)
@@ -104,6 +109,7 @@ async def build(given: Given) -> AsyncGenerator[Parts]:
             tools = Tools(ToolNames(pool), schemas)
             mcp = McpEndpoint(Answers(tools, Calls(tools, following)), MAX_BODY_BYTES, heartbeat)
             background.append(tasks.create_task(mcp.run(), name="mcp"))
+            thread_events = ThreadEvents(hub, runs, ends, stirrings, limits)
             yield Parts(
                 assistants=assistants,
                 assistant_choice=choice,
@@ -118,6 +124,7 @@ async def build(given: Given) -> AsyncGenerator[Parts]:
                 cancellation=cancellation,
                 removal=removal,
                 serving=Serving(creation, cancellation, results, streams, runs, heartbeat),
+                thread_streams=ThreadStreams(thread_events, threads, metrics, heartbeat),
                 health=HealthCheck(pool, nats, redis, runs, metrics),
                 metrics=metrics,
                 tracing=tracing,

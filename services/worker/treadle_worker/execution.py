@@ -21,7 +21,7 @@ from treadle.db.runs import EndedRun, Outcome, Runs
 from treadle.errors import Fenced, Unavailable
 from treadle.graphs.registry import Registry
 from treadle.model import Run
-from treadle.streaming import EventPublisher, EventWriter, StreamLimits, publish_end
+from treadle.streaming import EventPublisher, EventWriter, StreamLimits, place_of, publish_end
 from treadle.telemetry import conventions
 from treadle.telemetry.logs import bind
 from treadle.telemetry.metrics import Metrics
@@ -124,7 +124,13 @@ class Executor:
     async def _attempt(self, active: ActiveRun, trace: Any) -> Ended | HandedBack | Lost:
         run = active.run
         writer = self._parts.publisher.writer(
-            run.run_id, run.attempt, lambda: self._parts.leases.valid(active)
+            run.run_id,
+            run.attempt,
+            lambda: self._parts.leases.valid(active),
+            thread_id=run.thread_id,
+            base=place_of(
+                run.updated_at
+            ),  # a claim writes the row; nothing else does before its worker has it
         )
         self._writers[run.run_id] = writer
         ended = await self._guarded(active, writer, trace)

@@ -61,6 +61,20 @@ select w.run_id, coalesce(r.status, 'rolled_back') as status
   from unnest($1::uuid[]) as w (run_id) left join treadle.run r using (run_id)
  where r.status is null or r.status not in ('pending', 'running')
 """
+# Runs of a thread that have begun and had not ended at a moment, in the order in which they began. `settled`: so long
+# over that nobody writes its events any more.
+BEGUN = """
+select r.*, coalesce(r.ended_at < clock_timestamp() - make_interval(secs => $3), false) as settled
+  from treadle.run r join treadle.thread t using (thread_id)
+ where r.thread_id = $1 and t.gone_at is null and r.started_at is not null
+   and (r.ended_at is null or r.ended_at > $2)
+ order by r.started_at, r.seq limit 100
+"""
+# Those of the given threads on which a run has begun of late.
+STIRRING = """
+select distinct thread_id from treadle.run
+ where thread_id = any($1::uuid[]) and started_at > clock_timestamp() - make_interval(secs => $2)
+"""
 DELETE = "select treadle.delete_run($1, $2)"
 # What has an earlier attempt of this run left that the next one can continue from?
 PROGRESS = """
@@ -123,6 +137,13 @@ class EndedRun(msgspec.Struct, frozen=True):
     run_id: UUID
     status: str
     attempt: int = 0
+
+
+class BegunRun(msgspec.Struct, frozen=True):
+    """A run that a worker has taken up; `settled`: so long over that nobody writes its events any more."""
+
+    run: Run
+    settled: bool
 
 
 class Claim(msgspec.Struct, frozen=True):
@@ -313,6 +334,19 @@ class Runs:
     async def active_of(self, assistant_id: UUID) -> list[Run]:
         """The runs of an assistant that wait or are on."""
         return [read(Run, row) for row in await self._pool.fetch(ACTIVE_OF_ASSISTANT, assistant_id)]
+
+    async def begun(self, thread_id: UUID, after: datetime, settled_secs: float) -> list[BegunRun]:
+        """Runs that have begun and were not over at a moment, in the order in which they began; 100 at most.
+
+        Args:
+            settled_secs: how long after its end a run counts as settled.
+        """
+        rows = await self._pool.fetch(BEGUN, thread_id, after, settled_secs)
+        return [BegunRun(read(Run, row), row["settled"]) for row in rows]
+
+    async def stirring(self, thread_ids: Sequence[UUID], within_secs: float) -> list[UUID]:
+        """Those of the threads on which a run has begun within the last seconds."""
+        return [row["thread_id"] for row in await self._pool.fetch(STIRRING, thread_ids, within_secs)]
 
     async def ended(self, run_ids: Sequence[UUID]) -> list[EndedRun]:
         """Which of these runs are over; a removed one has the status `rolled_back`."""

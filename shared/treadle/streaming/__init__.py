@@ -7,13 +7,14 @@ watched go on with whatever is written from then on, and a run's outcome is in P
 
 from treadle.streaming.cancel import CancelBus, CancelSignal
 from treadle.streaming.connection import connect
-from treadle.streaming.event import Event, EventId
+from treadle.streaming.event import Event, EventId, place_of
 from treadle.streaming.finish import publish_end
 from treadle.streaming.history import EventsLost
 from treadle.streaming.hub import EventHub
 from treadle.streaming.limits import StreamLimits
+from treadle.streaming.news import ThreadNews
 from treadle.streaming.publisher import EventPublisher
-from treadle.streaming.sse import HEARTBEAT, EventSource, encode, frames, parse_last_event_id
+from treadle.streaming.sse import HEARTBEAT, EventSource, encode, frame, frames, parse_last_event_id
 from treadle.streaming.subscription import Subscription
 from treadle.streaming.writer import EventWriter
 
@@ -30,9 +31,12 @@ __all__ = [
     "EventsLost",
     "StreamLimits",
     "Subscription",
+    "ThreadNews",
     "connect",
     "encode",
+    "frame",
     "frames",
     "parse_last_event_id",
+    "place_of",
     "publish_end",
 ]

@@ -19,11 +19,11 @@ from redis.exceptions import NoScriptError
 
 from treadle.streaming import batch
 from treadle.streaming.connection import answered
-from treadle.streaming.event import EventId, live_channel, stream_key
+from treadle.streaming.event import EventId, live_channel, stream_key, thread_channel
 from treadle.streaming.limits import StreamLimits
 
 # Append, bound, let expire and publish a batch. Answers nil, or the Stream's newest id where that is not
-# older. KEYS: stream. ARGV: entry id, payload, batches kept, milliseconds kept, channel.
+# older. KEYS: stream. ARGV: entry id, payload, batches kept, milliseconds kept, channels.
 SCRIPT = """
 local added = redis.pcall('XADD', KEYS[1], 'MAXLEN', '~', ARGV[3], ARGV[1], 'b', ARGV[2])
 if type(added) == 'table' and added.err then
@@ -34,7 +34,7 @@ if type(added) == 'table' and added.err then
   end
 end
 redis.call('PEXPIRE', KEYS[1], ARGV[4])
-redis.call('PUBLISH', ARGV[5], ARGV[2])
+for i = 5, #ARGV do redis.call('PUBLISH', ARGV[i], ARGV[2]) end
 return false
 """
 _SHA = sha1(SCRIPT.encode(), usedforsecurity=False).hexdigest()
@@ -48,18 +48,40 @@ class Entry(msgspec.Struct, frozen=True):
     payload: bytes
     max_batches: int
     ttl_ms: int
+    thread_id: UUID | str | None = None
+    """The thread that is told of this batch too."""
 
     @classmethod
-    def of(cls, run_id: UUID | str, attempt: int, events: list[batch.Numbered], limits: StreamLimits) -> Self:
-        """The entry with these events; the end marker among them shortens how long the run's Stream is kept."""
+    def of(
+        cls,
+        run_id: UUID | str,
+        attempt: int,
+        events: list[batch.Numbered],
+        limits: StreamLimits,
+        *,
+        base: int = 0,
+        thread_id: UUID | str | None = None,
+    ) -> Self:
+        """The entry with these events; the end marker among them shortens how long the run's Stream is kept.
+
+        Args:
+            base: the place of the attempt's event 0.
+            thread_id: the run's thread; those who follow it are told when an attempt begins.
+        """
         ended = events[-1][1] == batch.END
         return cls(
             run_id=run_id,
             id=EventId(attempt, events[0][0]),
-            payload=batch.encode(attempt, events),
+            payload=batch.encode(attempt, events, base),
             max_batches=limits.max_batches,
             ttl_ms=int(1000 * (limits.ended_ttl_secs if ended else limits.ttl_secs)),
+            thread_id=thread_id if events[0][0] == 0 else None,
         )
+
+    @property
+    def channels(self) -> list[str]:
+        thread = [] if self.thread_id is None else [thread_channel(self.thread_id)]
+        return [live_channel(self.run_id), *thread]
 
 
 class Outcome(Enum):
@@ -88,9 +110,10 @@ async def append(redis: Redis, entries: Sequence[Entry]) -> list[Outcome]:
 async def _send(redis: Redis, entries: Sequence[Entry]) -> list[Any]:
     pipeline = redis.pipeline(transaction=False)
     for entry in entries:
-        key, channel = stream_key(entry.run_id), live_channel(entry.run_id)
         kept = (entry.max_batches, entry.ttl_ms)
-        pipeline.evalsha(_SHA, 1, key, str(entry.id), entry.payload, *kept, channel)
+        pipeline.evalsha(
+            _SHA, 1, stream_key(entry.run_id), str(entry.id), entry.payload, *kept, *entry.channels
+        )
     return await pipeline.execute(raise_on_error=False)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 
 import msgspec
 
@@ -24,6 +25,10 @@ class WireBatch(msgspec.Struct, frozen=True, array_like=True):
 
     attempt: int
     events: list[Numbered]
+    base: int = 0
+    """The place of the attempt's event 0."""
+    made_at: int = 0
+    """Milliseconds since 1970, by the clock of whoever made the batch."""
 
 
 class Batch(msgspec.Struct, frozen=True):
@@ -52,8 +57,8 @@ _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(WireBatch)
 
 
-def encode(attempt: int, events: list[Numbered]) -> bytes:
-    return _encoder.encode(WireBatch(attempt, events))
+def encode(attempt: int, events: list[Numbered], base: int = 0) -> bytes:
+    return _encoder.encode(WireBatch(attempt, events, base, time.time_ns() // 1_000_000))
 
 
 def arrived(payload: bytes) -> Batch | None:
@@ -63,6 +68,6 @@ def arrived(payload: bytes) -> Batch | None:
     except msgspec.DecodeError as error:
         log.error("skipped what is no batch of events (is another program using this Redis?): %s", error)
         return None
-    attempt = wire.attempt
-    events = [Event(EventId(attempt, n), event, data) for n, event, data in wire.events]
+    attempt, base, made_at = wire.attempt, wire.base, wire.made_at
+    events = [Event(EventId(attempt, n), event, data, base + n, made_at) for n, event, data in wire.events]
     return Batch(events, len(payload) + EVENT_OVERHEAD_BYTES * len(events)) if events else None

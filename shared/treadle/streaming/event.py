@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 from uuid import UUID
 
@@ -49,6 +50,23 @@ class Event(msgspec.Struct, frozen=True, gc=False):
     id: EventId
     event: str
     data: bytes
+    place: int = 0
+    """Orders the events of a thread, over all its runs: see `place_of`."""
+    made_at: int = 0
+    """Milliseconds since 1970, by the worker's clock."""
+
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def place_of(moment: datetime) -> int:
+    """A place in the order of a thread's events: microseconds since 1970, by the database's clock.
+
+    An attempt's events are at the moment of its claim plus their number. A worker makes less than one event in a
+    microsecond, and a thread has one run at a time, so the places of a thread's events grow. They fit into the
+    53 bits of every client's integers until the year 2255.
+    """
+    return (moment - _EPOCH) // timedelta(microseconds=1)
 
 
 def stream_key(run_id: UUID | str) -> str:
@@ -59,3 +77,8 @@ def stream_key(run_id: UUID | str) -> str:
 def live_channel(run_id: UUID | str) -> str:
     """The pub/sub channel on which a run's events are announced."""
     return f"treadle:{{{run_id}}}:live"
+
+
+def thread_channel(thread_id: UUID | str) -> str:
+    """The pub/sub channel on which a thread's runs announce that they begin."""
+    return f"treadle:{{{thread_id}}}:runs"

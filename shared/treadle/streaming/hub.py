@@ -6,15 +6,16 @@ import asyncio
 import contextlib
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
-from typing import Any, Self
+from typing import Any, Protocol, Self
 from uuid import UUID
 
 from redis.asyncio import Redis
 
-from treadle.streaming.batch import arrived
+from treadle.streaming.batch import Batch, arrived
 from treadle.streaming.connection import AWAY, Link
 from treadle.streaming.event import EventId, live_channel
 from treadle.streaming.history import History
+from treadle.streaming.news import ThreadNews
 from treadle.streaming.pubsub import Message, PubSubConnection, open_pubsub
 from treadle.streaming.subscription import Subscription
 from treadle.streaming.task import OwnedTask
@@ -83,14 +84,32 @@ class EventHub:
             new=new,
             queue_bytes=self._queue_bytes,
         )
-        channel = self._join(subscription)
-        try:
-            await self._settled(channel)
+        async with self._watching(subscription):
             if self.connected:
                 await subscription.begin()
             yield subscription
-        finally:
-            self._leave(channel, subscription)
+
+    def kept(self, run_id: UUID | str, end: dict[str, Any]) -> Subscription:
+        """What is kept of a run that has long ended, from the oldest event; needs no watching.
+
+        Args:
+            end: the end marker's payload, should that be lost.
+        """
+        subscription = Subscription(
+            self._history, str(run_id), after=None, live_only=False, new=False, queue_bytes=self._queue_bytes
+        )
+        subscription.close(end)
+        return subscription
+
+    @asynccontextmanager
+    async def hear(self, thread_id: UUID | str) -> AsyncGenerator[ThreadNews]:
+        """Hear of each run that begins on a thread from now on; the thread need not exist yet.
+
+        As `watch`, this does not fail when Redis is away.
+        """
+        news = ThreadNews(thread_id)
+        async with self._watching(news):
+            yield news
 
     def end(self, run_id: UUID | str, payload: dict[str, Any]) -> None:
         """The run has ended, as Postgres says: its subscriptions here read the Stream once more, then end.
@@ -99,17 +118,26 @@ class EventHub:
         (`StreamLimits.close_secs`) the last events may still be on their way.
         """
         if (channel := self._channels.get(live_channel(run_id))) is not None:
-            for subscription in channel.subscriptions:
-                subscription.close(payload)
+            for watcher in channel.watchers:
+                watcher.close(payload)
 
-    def _join(self, subscription: Subscription) -> _Channel:
-        name = live_channel(subscription.run_id)
+    @asynccontextmanager
+    async def _watching(self, watcher: _Watcher) -> AsyncGenerator[None]:
+        channel = self._join(watcher)
+        try:
+            await self._settled(channel)
+            yield
+        finally:
+            self._leave(channel, watcher)
+
+    def _join(self, watcher: _Watcher) -> _Channel:
+        name = watcher.channel
         if (channel := self._channels.get(name)) is None:
-            channel = self._channels[name] = _Channel(name, subscription.run_id)
+            channel = self._channels[name] = _Channel(name)
             self._changed.set()
-        channel.subscriptions.add(subscription)
+        channel.watchers.add(watcher)
         if name in self._confirmed:
-            subscription.subscribed()
+            watcher.subscribed()
             channel.settled.set()
         elif self._link.connected is False:
             channel.give_up()
@@ -123,9 +151,9 @@ class EventHub:
                 return
         channel.give_up()
 
-    def _leave(self, channel: _Channel, subscription: Subscription) -> None:
-        channel.subscriptions.discard(subscription)
-        if not channel.subscriptions:
+    def _leave(self, channel: _Channel, watcher: _Watcher) -> None:
+        channel.watchers.discard(watcher)
+        if not channel.watchers:
             del self._channels[channel.name]
             self._changed.set()
 
@@ -176,16 +204,16 @@ class EventHub:
     def _message(self, name: str, payload: bytes) -> None:
         channel = self._channels.get(name)
         if channel is not None and (batch := arrived(payload)) is not None:
-            for subscription in channel.subscriptions:
-                subscription.offer(batch)
+            for watcher in channel.watchers:
+                watcher.offer(batch)
 
     def _confirm(self, name: str) -> None:
         self._confirmed.add(name)
         if (channel := self._channels.get(name)) is None:
             self._changed.set()
             return
-        for subscription in channel.subscriptions:
-            subscription.subscribed()
+        for watcher in channel.watchers:
+            watcher.subscribed()
         channel.settled.set()
 
     def _up(self) -> None:
@@ -201,17 +229,27 @@ class EventHub:
             channel.give_up()
 
 
-class _Channel:
-    """A watched run's channel; settled once it is confirmed, or Redis is known to be away."""
+class _Watcher(Protocol):
+    """Who wants to know what comes on a channel: a `Subscription` to a run, or the `ThreadNews`."""
 
-    def __init__(self, name: str, run_id: str) -> None:
+    @property
+    def channel(self) -> str: ...
+    def offer(self, batch: Batch) -> None: ...
+    def subscribed(self) -> None: ...
+    def unreachable(self) -> None: ...
+    def close(self, end: dict[str, Any]) -> None: ...
+
+
+class _Channel:
+    """A channel with its watchers; settled once it is confirmed, or Redis is known to be away."""
+
+    def __init__(self, name: str) -> None:
         self.name = name
-        self.run_id = run_id
-        self.subscriptions: set[Subscription] = set()
+        self.watchers: set[_Watcher] = set()
         self.settled = asyncio.Event()
 
     def give_up(self) -> None:
         """Let those go on who wait: they learn what they miss once Redis is there."""
         self.settled.set()
-        for subscription in self.subscriptions:
-            subscription.unreachable()
+        for watcher in self.watchers:
+            watcher.unreachable()

@@ -50,11 +50,26 @@ class EventPublisher:
         """Whether Redis took the last events; so it is believed until it has refused some."""
         return self._loop is not None and self._link.connected is not False
 
-    def writer(self, run_id: UUID | str, attempt: int, lease_valid: Callable[[], bool]) -> EventWriter:
-        """The writer of one attempt, counted from 1; `lease_valid` is asked before each sending."""
+    def writer(
+        self,
+        run_id: UUID | str,
+        attempt: int,
+        lease_valid: Callable[[], bool],
+        *,
+        thread_id: UUID | str | None = None,
+        base: int = 0,
+    ) -> EventWriter:
+        """The writer of one attempt, counted from 1; `lease_valid` is asked before each sending.
+
+        Args:
+            thread_id: whose followers are told that the attempt begins.
+            base: the place of the attempt's first event in the order of its thread's; see `place_of`.
+        """
         return EventWriter(
             run_id,
             attempt,
+            thread_id=thread_id,
+            base=base,
             lease_valid=lease_valid,
             limits=self._limits,
             enlist=self._enlist,

@@ -38,9 +38,14 @@ def parse_last_event_id(value: str | None) -> EventId | None:
 
 def encode(event: Event, *, with_id: bool = True) -> bytes:
     """One frame. The data is JSON without raw line breaks, so it fits on one line."""
-    if with_id:
-        return b"event: %b\r\ndata: %b\r\nid: %d-%d\r\n\r\n" % (event.event.encode(), event.data, *event.id)
-    return b"event: %b\r\ndata: %b\r\n\r\n" % (event.event.encode(), event.data)
+    return frame(event.event, event.data, event.id if with_id else None)
+
+
+def frame(event: str, data: bytes, event_id: EventId | int | None = None) -> bytes:
+    """One frame of a name, encoded JSON, and the id to come back with."""
+    if event_id is None:
+        return b"event: %b\r\ndata: %b\r\n\r\n" % (event.encode(), data)
+    return b"event: %b\r\ndata: %b\r\nid: %b\r\n\r\n" % (event.encode(), data, str(event_id).encode())
 
 
 async def frames(

@@ -17,7 +17,7 @@ from typing import Any, cast
 from treadle import json
 from treadle.streaming.batch import Batch
 from treadle.streaming.connection import AWAY, Backoff
-from treadle.streaming.event import Event, EventId
+from treadle.streaming.event import Event, EventId, live_channel
 from treadle.streaming.history import History
 
 log = logging.getLogger(__name__)
@@ -37,6 +37,7 @@ class Subscription:
         queue_bytes: int,
     ) -> None:
         self.run_id = run_id
+        self.channel = live_channel(run_id)
         self.end: dict[str, Any] | None = None
         self.last_id = after
         self._history = history

@@ -44,6 +44,8 @@ class EventWriter:
         run_id: UUID | str,
         attempt: int,
         *,
+        thread_id: UUID | str | None,
+        base: int,
         lease_valid: Callable[[], bool],
         limits: StreamLimits,
         enlist: Callable[[EventWriter], None],
@@ -51,6 +53,8 @@ class EventWriter:
     ) -> None:
         self.run_id = run_id
         self.attempt = attempt
+        self._thread_id = thread_id
+        self._base = base
         self.fenced = False
         self.published = 0
         self.dropped = 0
@@ -182,7 +186,10 @@ class EventWriter:
             event = self._buffer.popleft()
             events.append(event)
             size += len(event[2]) + batch.EVENT_OVERHEAD_BYTES
-        return _Cut(Entry.of(self.run_id, self.attempt, events, self._limits), size, len(events))
+        entry = Entry.of(
+            self.run_id, self.attempt, events, self._limits, base=self._base, thread_id=self._thread_id
+        )
+        return _Cut(entry, size, len(events))
 
     def _sent(self) -> None:
         with self._lock:
