@@ -32,8 +32,7 @@ def merged_config(
     metadata: dict[str, Any] | None,
 ) -> dict[str, Any]:
     """A run's config with its metadata in it: key by key, what the run says goes before what its assistant says."""
-    base = assistant.config
-    own: dict[str, Any] = {} if config is None else msgspec.to_builtins(config)
+    base, own = assistant.config, _own(config)
     return {
         **base,
         **own,
@@ -51,6 +50,19 @@ def merged_context(
     assistant: Assistant, config: Config | None, context: dict[str, Any] | None
 ) -> dict[str, Any]:
     return {**assistant.context, **either(config, context)}
+
+
+def thread_config(assistant: Assistant, config: Config | None) -> dict[str, Any]:
+    """What a thread shows of the config of its newest run: its `configurable` is the assistant's."""
+    return {
+        **assistant.config,
+        **_own(config),
+        "configurable": _mapping(assistant.config, "configurable"),
+    }
+
+
+def _own(config: Config | None) -> dict[str, Any]:
+    return {} if config is None else msgspec.to_builtins(config)
 
 
 def _mapping(config: dict[str, Any], name: str) -> dict[str, Any]:

@@ -23,7 +23,7 @@ from treadle_api.bodies.runs import NewRun
 from treadle_api.missing import no_thread
 from treadle_api.operations.assistants import AssistantChoice
 from treadle_api.operations.cancel import Cancellation
-from treadle_api.operations.configs import merged_config, merged_context
+from treadle_api.operations.configs import merged_config, merged_context, thread_config
 
 log = logging.getLogger(__name__)
 
@@ -97,7 +97,6 @@ class Creation:
     ) -> Row:
         ids = {"graph_id": assistant.graph_id, "assistant_id": str(assistant.assistant_id)}
         kwargs = _kwargs(body, assistant)
-        config = {name: value for name, value in kwargs["config"].items() if name != "metadata"}
         if trace := self._trace():
             kwargs["trace"] = trace
         return Row(
@@ -109,7 +108,7 @@ class Creation:
             kwargs=kwargs,
             metadata={**kwargs["config"]["metadata"], **ids},
             thread_metadata=ids,
-            thread_config={**config, "configurable": assistant.config.get("configurable") or {}},
+            thread_config=thread_config(assistant, body.config),
             strategy=body.multitask_strategy or MultitaskStrategy.ENQUEUE,
             if_not_exists="create" if stateless else body.if_not_exists or "reject",
             delay_secs=body.after_seconds or None,

@@ -10,6 +10,7 @@ from typing import Any, cast
 from langchain_core.utils.pydantic import create_model_v2
 from langgraph.channels.base import BaseChannel
 from langgraph.pregel import Pregel
+from pydantic import PydanticUserError, TypeAdapter
 
 from treadle.graphs.loader import Graph
 from treadle.graphs.registry import Registry
@@ -102,9 +103,26 @@ def _made(make: Callable[[], Schema | None], graph: Graph) -> Schema | None:
 def _state_schema(graph: Graph) -> Schema:
     """All channels that a node may read. None of them need be there yet, so that each has a default."""
     channels = cast("Mapping[str, object]", graph.channels)
-    fields = {
-        name: (cast("BaseChannel[Any, Any, Any]", channel).UpdateType, None)
+    types = {
+        name: cast("BaseChannel[Any, Any, Any]", channel).UpdateType
         for name, channel in channels.items()
         if isinstance(channel, BaseChannel) and name in graph.stream_channels_list
     }
-    return create_model_v2(graph.get_name("state"), field_definitions=fields).model_json_schema()
+    try:
+        return _object_schema(graph.get_name("state"), types)
+    except (PydanticUserError, NameError):
+        known = {name: kind if _has_schema(kind) else Any for name, kind in types.items()}
+        return _object_schema(graph.get_name("state"), known)
+
+
+def _object_schema(title: str, types: Mapping[str, Any]) -> Schema:
+    fields = {name: (kind, None) for name, kind in types.items()}
+    return create_model_v2(title, field_definitions=fields).model_json_schema()
+
+
+def _has_schema(kind: Any) -> bool:
+    try:
+        TypeAdapter(kind).json_schema()
+    except (PydanticUserError, NameError):
+        return False
+    return True

@@ -1,10 +1,11 @@
-"""What assistants take and give. A graph id stands for its default assistant."""
+"""What assistants take and give."""
 
 from __future__ import annotations
 
 from litestar import Router, get
 
 from treadle.errors import InvalidRequest
+from treadle_api.ids import read_id
 from treadle_api.operations.assistants import AssistantChoice
 from treadle_api.operations.schemas import Schemas
 from treadle_api.views.schemas import AssistantSchemas, GraphDrawing, GraphSchemas
@@ -16,7 +17,7 @@ ONE = "/assistants/{assistant_id:str}"
 async def get_schemas(
     assistant_id: str, assistant_choice: AssistantChoice, schemas: Schemas
 ) -> AssistantSchemas:
-    return await schemas.of(await assistant_choice.read(assistant_id))
+    return await schemas.of(await assistant_choice.read(_id(assistant_id)))
 
 
 @get(f"{ONE}/graph", summary="The nodes and edges of an assistant's graph")
@@ -37,7 +38,12 @@ async def get_subgraphs(
     namespace: str | None = None,
     recurse: bool = False,
 ) -> dict[str, GraphSchemas]:
-    return await schemas.subgraphs(await assistant_choice.read(assistant_id), namespace, recurse=recurse)
+    return await schemas.subgraphs(await assistant_choice.read(_id(assistant_id)), namespace, recurse=recurse)
+
+
+def _id(text: str) -> str:
+    """A graph id stands for its default assistant only where a graph is asked for."""
+    return str(read_id("assistant", text))
 
 
 def _xray(text: str) -> bool | int:

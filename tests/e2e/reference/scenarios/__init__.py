@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 from types import ModuleType
 
 from tests.e2e.reference.scenarios import (
+    assistants,
     cancels,
     commands,
     errors,
@@ -49,5 +50,6 @@ GROUPS: dict[str, dict[str, Scenario]] = {
         strategies,
         errors,
         mcp,
+        assistants,
     )
 }

@@ -1,0 +1,34 @@
+"""Graphs that are made per run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from langchain_core.runnables import RunnableConfig, RunnableLambda
+from langgraph.graph import START, StateGraph
+from typing_extensions import TypedDict
+
+
+class Answer(TypedDict, total=False):
+    """What the node says."""
+
+    answer: str
+
+
+def choosy(config: RunnableConfig) -> StateGraph[Answer]:
+    """A graph with a node per word that it is configured with; some words it does not know."""
+    words: list[str] = config.get("configurable", {}).get("words", ["hello"])
+    if "bogus" in words:
+        raise ValueError("no node for 'bogus'")
+    graph = StateGraph(Answer)
+    for word in words:
+        graph.add_node(word, RunnableLambda(_saying(word)))
+        graph.add_edge(START, word)
+    return graph
+
+
+def _saying(word: str) -> Callable[[Answer], Answer]:
+    def say(state: Answer) -> Answer:
+        return {"answer": word}
+
+    return say
