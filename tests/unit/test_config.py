@@ -11,6 +11,7 @@ import pytest
 
 from treadle.errors import ConfigError
 from treadle.graphs.config import Config, GraphEntry, read_config
+from treadle.graphs.storage import CheckpointerSection, StoreIndex, StoreSection
 
 
 def write(folder: Path, content: Any) -> Path:
@@ -74,7 +75,7 @@ def test_env_is_a_file(tmp_path: Path) -> None:
 
 
 def test_fields_of_other_tools_are_left_alone(tmp_path: Path) -> None:
-    assert read(tmp_path, python_version="3.12", dockerfile_lines=["RUN true"], store={"index": {}}).env == {}
+    assert read(tmp_path, python_version="3.12", dockerfile_lines=["RUN true"], ui={"index": {}}).env == {}
 
 
 # What it may not say
@@ -142,3 +143,37 @@ def test_a_wrong_line_of_an_env_file_is_named_but_not_shown_for_it_may_hold_a_se
         read(tmp_path, env=".env")
 
     assert "hunter2" not in str(raised.value)
+
+
+# The store and the checkpointer
+
+
+def test_the_store_and_the_checkpointer_are_the_standard_ones_unless_named(tmp_path: Path) -> None:
+    config = read(tmp_path)
+
+    assert (config.store, config.checkpointer) == (StoreSection(), CheckpointerSection())
+
+
+def test_an_index_of_ones_own_says_how_long_its_vectors_are(tmp_path: Path) -> None:
+    index = {"embed": "./embed.py:embed", "dims": 3, "fields": ["text"]}
+
+    assert read(tmp_path, store={"index": index}).store.index == StoreIndex(
+        embed="./embed.py:embed", dims=3, fields=["text"]
+    )
+    assert read(tmp_path, store={"index": {"embed": "local"}}).store.index == StoreIndex(embed="local")
+
+
+@pytest.mark.parametrize(
+    ("section", "key"),
+    [
+        ({"store": {"index": {"embed": "openai:small"}}}, "store.index.dims"),
+        ({"store": {"index": {"embed": "somewhere", "dims": 3}}}, "store.index.embed"),
+        ({"store": {"index": {"embed": "local", "dims": 0}}}, "store.index.dims"),
+        ({"store": {"index": {"dims": 3}}}, "store.index"),
+        ({"store": {"ttl": {"default_ttl": 0}}}, "store.ttl.default_ttl"),
+        ({"store": {"path": "nowhere"}}, "store.path"),
+        ({"checkpointer": {"path": "nowhere"}}, "checkpointer.path"),
+    ],
+)
+def test_a_section_that_cannot_be_used_is_named(tmp_path: Path, section: Any, key: str) -> None:
+    assert f"`{key}`" in refused(write(tmp_path, {"graphs": {"agent": "./agent.py:graph"}, **section}))

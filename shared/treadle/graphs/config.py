@@ -11,6 +11,12 @@ import msgspec
 
 from treadle.errors import ConfigError
 from treadle.graphs.envfile import read_env_file
+from treadle.graphs.storage import (
+    CheckpointerSection,
+    StoreSection,
+    checked_checkpointer,
+    checked_store,
+)
 
 # A graph id is a path segment of URLs and part of subjects.
 GRAPH_ID = re.compile(r"^[^/\s?#]{1,128}$")
@@ -32,6 +38,8 @@ class ConfigFile(msgspec.Struct, frozen=True):
     graphs: dict[str, Any]
     dependencies: list[str] = []
     env: str | dict[str, Any] = {}
+    store: StoreSection | None = None
+    checkpointer: CheckpointerSection | None = None
 
 
 class Config(msgspec.Struct, frozen=True):
@@ -41,6 +49,8 @@ class Config(msgspec.Struct, frozen=True):
     graphs: Mapping[str, GraphEntry]
     import_paths: tuple[Path, ...]
     env: Mapping[str, str]
+    store: StoreSection = StoreSection()
+    checkpointer: CheckpointerSection = CheckpointerSection()
 
     @property
     def folder(self) -> Path:
@@ -62,6 +72,8 @@ def read_config(path: Path) -> Config:
         graphs={graph_id: _entry(path, graph_id, entry) for graph_id, entry in file.graphs.items()},
         import_paths=(path.parent, *_import_paths(path, file.dependencies)),
         env=_environment(path, file.env),
+        store=checked_store(path, file.store or StoreSection()),
+        checkpointer=checked_checkpointer(path, file.checkpointer or CheckpointerSection()),
     )
 
 

@@ -17,13 +17,13 @@ from langgraph.graph import StateGraph
 from langgraph.pregel import Pregel
 
 from treadle.errors import ConfigError
-from treadle.graphs.config import Config, GraphEntry
+from treadle.graphs.config import Config
 
 Graph = Pregel[Any, Any, Any, Any]
 
 
 class GraphImportError(ConfigError):
-    """A graph's code failed while it was imported; `__cause__` is the user's own error with its traceback."""
+    """Code that langgraph.json names failed while it was imported; `__cause__` is the user's own error with its traceback."""
 
 
 def prepare_imports(config: Config) -> None:
@@ -42,21 +42,38 @@ def load(config: Config, graph_id: str) -> Graph | Callable[..., Any]:
         GraphImportError: the user's code raised.
         ConfigError: the attribute is missing, or is nothing that can serve.
     """
-    entry = config.graphs[graph_id]
-    where = f"{config.path}: `graphs.{graph_id}` ({entry.path})"
-    module = _import(config, entry, where)
-    attribute = entry.path.rpartition(":")[2]
+    path = config.graphs[graph_id].path
+    where = f"{config.path}: `graphs.{graph_id}` ({path})"
+    return _servable(named(config, path, where, _candidates), where)
+
+
+def named(
+    config: Config,
+    path: str,
+    where: str,
+    hint: Callable[[ModuleType], str] = lambda module: "Define it there.",
+) -> Any:
+    """Import what a path of langgraph.json names: `./file.py:attribute` or `package.module:attribute`.
+
+    Args:
+        where: the file and the key that name it, for errors.
+        hint: what an error says of a module that has no such attribute.
+
+    Raises:
+        GraphImportError: the user's code raised.
+        ConfigError: there is no such attribute.
+    """
+    name, _, attribute = path.rpartition(":")
+    module = _import(config, name, where)
     try:
-        found = getattr(module, attribute)
+        return getattr(module, attribute)
     except AttributeError:
         raise ConfigError(
-            f"{where}: {module.__file__} has no attribute {attribute!r}. {_candidates(module)}"
+            f"{where}: {module.__file__} has no attribute {attribute!r}. {hint(module)}"
         ) from None
-    return _servable(found, where)
 
 
-def _import(config: Config, entry: GraphEntry, where: str) -> ModuleType:
-    name = entry.path.rpartition(":")[0]
+def _import(config: Config, name: str, where: str) -> ModuleType:
     try:
         if name.endswith(".py") or "/" in name:
             return _import_file(config.folder, (config.folder / name).resolve(), where)
