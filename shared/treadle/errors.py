@@ -51,3 +51,9 @@ class Unavailable(TreadleError):
     """A server that the request needs cannot be reached now; trying again later may help."""
 
     status = 503
+
+
+class EmbeddingFailed(TreadleError):
+    """What turns text into vectors for the store failed, or made vectors of another length than it should."""
+
+    status = 502

@@ -40,7 +40,7 @@ async def migrate(dsn: str) -> list[str]:
     with postgres_errors("migrating the database"):
         connection = await asyncpg.connect(dsn)
         try:
-            await _wait_for_turn(connection)
+            await wait_for_turn(connection)
             if not await _missing(connection):
                 return []
             await _set_up_langgraph(dsn)
@@ -49,7 +49,7 @@ async def migrate(dsn: str) -> list[str]:
             await connection.close()
 
 
-async def _wait_for_turn(connection: asyncpg.Connection) -> None:
+async def wait_for_turn(connection: asyncpg.Connection) -> None:
     """Take the lock by asking again and again.
 
     Waiting inside `pg_advisory_lock` would hold a snapshot, for which the CREATE INDEX CONCURRENTLY in

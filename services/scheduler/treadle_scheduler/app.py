@@ -13,6 +13,7 @@ from contextlib import AsyncExitStack
 from treadle.db.leader import Leadership
 from treadle.db.pool import connect_pool
 from treadle.db.runs import Runs
+from treadle.db.store import StoreItems
 from treadle.db.threads import Threads
 from treadle.errors import Unavailable
 from treadle.messaging.connection import Nats
@@ -24,6 +25,7 @@ from treadle.telemetry.server import serve_metrics
 from treadle_scheduler.delays import Delays
 from treadle_scheduler.duty import Duty
 from treadle_scheduler.expiry import Expiry
+from treadle_scheduler.forgetting import Forgetting
 from treadle_scheduler.leader import Leader
 from treadle_scheduler.sweeper import Sweeper
 
@@ -71,6 +73,7 @@ async def _work(given: Given, stack: AsyncExitStack) -> None:
         Sweeper(runs, publisher, metrics, settings.treadle_sweep_interval_secs, settings.treadle_sweep_batch),
         Delays(runs, publisher, metrics, settings.treadle_delay_interval_secs),
         Expiry(Threads(pool), settings.treadle_stateless_ttl_secs),
+        Forgetting(StoreItems(pool), given.config.store.ttl),
     ]
     log.info("ready")
     lead = Leadership(pool, "scheduler", holder, settings.treadle_leader_lease_secs)

@@ -8,8 +8,6 @@ import os
 import socket
 from contextlib import AsyncExitStack
 
-from langgraph.store.postgres.aio import AsyncPostgresStore
-
 from treadle.checkpoint.pool import checkpoint_pool
 from treadle.db.pool import connect_pool
 from treadle.db.runs import Lease, Runs
@@ -17,6 +15,7 @@ from treadle.messaging.connection import Nats
 from treadle.messaging.wakeups import NATS_ERRORS, WakeupInbox, ensure_consumer, ensure_stream
 from treadle.patience import patiently
 from treadle.service import Given
+from treadle.store.opening import open_store
 from treadle.streaming import CancelBus, EventPublisher, StreamLimits, connect
 from treadle.telemetry.metrics import Metrics
 from treadle.telemetry.server import serve_metrics
@@ -43,6 +42,7 @@ class Worker:
     def __init__(self, given: Given) -> None:
         settings = given.settings
         self._settings = settings
+        self._config = given.config
         self._registry = given.registry
         self._tracing = given.tracing
         self._name = worker_name()
@@ -81,6 +81,7 @@ class Worker:
         checkpoints = await stack.enter_async_context(
             checkpoint_pool(settings.database_uri, size=settings.treadle_db_pool_size, service="worker")
         )
+        store = await stack.enter_async_context(open_store(self._config, checkpoints, settings.database_uri))
         redis = connect(settings.redis_uri)
         stack.push_async_callback(redis.aclose)
         limits = StreamLimits.of(settings)
@@ -97,7 +98,7 @@ class Worker:
             Parts(
                 registry=self._registry,
                 checkpoints=checkpoints,
-                store=AsyncPostgresStore(checkpoints),
+                store=store,
                 runs=runs,
                 redis=redis,
                 publisher=publisher,

@@ -39,7 +39,7 @@ ended: the claim ended a run whose workers had died, too often or after a cancel
 LeaseLoss: TypeAlias = Literal["taken_over", "unreachable"]
 """Why a worker stopped a run that it held; unreachable: Postgres was, until the lease ended."""
 WakeupSource: TypeAlias = Literal["create", "sweeper", "delay"]
-Duty: TypeAlias = Literal["wake", "delay", "expire"]
+Duty: TypeAlias = Literal["wake", "delay", "expire", "forget"]
 
 BUCKETS: Final = (
     *(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5),
@@ -129,7 +129,7 @@ class Metrics:
             "sweeps", "Rounds of a duty.", "duty", get_args(Duty)
         )
         self.repairs: Mapping[Duty, Counter] = self._counters(
-            "repairs", "Runs set right by a duty.", "duty", get_args(Duty)
+            "repairs", "Things set right by a duty.", "duty", get_args(Duty)
         )
         self.wakeups: Mapping[WakeupSource, Counter] = self._counters(
             "wakeups_published", "Wake-ups published, by who did.", "source", get_args(WakeupSource)

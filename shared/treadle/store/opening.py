@@ -1,0 +1,36 @@
+"""The store that langgraph.json asks for, opened once per process."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+
+from langgraph.store.base import BaseStore
+
+from treadle.checkpoint.pool import ConnectionPool
+from treadle.graphs.config import Config
+from treadle.store.embedding import dims_of, make_embeddings
+from treadle.store.postgres import PostgresStore
+from treadle.store.vectors import set_up_vectors
+
+log = logging.getLogger(__name__)
+
+
+@asynccontextmanager
+async def open_store(config: Config, pool: ConnectionPool, dsn: str) -> AsyncGenerator[BaseStore]:
+    """The store of graphs and clients.
+
+    Raises:
+        ConfigError: its code cannot be used, or the database has no place for its index.
+        Unavailable: Postgres cannot be reached.
+    """
+    section = config.store
+    if section.index is None:
+        yield PostgresStore(pool, ttl=section.ttl)
+        return
+    embeddings, dims = make_embeddings(config, section.index), dims_of(section.index)
+    await set_up_vectors(dsn, dims)
+    yield PostgresStore(
+        pool, embeddings=embeddings, dims=dims, fields=section.index.fields or ("$",), ttl=section.ttl
+    )

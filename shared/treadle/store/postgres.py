@@ -1,0 +1,169 @@
+"""langgraph's Postgres store, mended where it would surprise.
+
+- Expired items are gone for every reader, swept or not.
+- `$gt` and its kin compare numbers as numbers; filters reach into nested values.
+- A search by meaning pages on as far as there are items, and finds the nearest, whatever the namespace.
+- Text that was replaced leads to an item no more.
+- What cannot be stored is refused before it gets into a batch with what others store.
+- Puts take their locks in one order, and reads wait for nobody's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from typing import Any, Literal, cast
+
+from langchain_core.embeddings import Embeddings
+from langgraph.store.base import NOT_PROVIDED as STANDARD
+from langgraph.store.base import GetOp, Item, NotProvided, PutOp, Result, SearchItem, SearchOp
+from langgraph.store.postgres.aio import AsyncPostgresStore
+from psycopg import AsyncCursor, OperationalError
+from psycopg.rows import DictRow
+from psycopg_pool import PoolClosed, PoolTimeout
+
+from treadle.checkpoint.pool import ConnectionPool
+from treadle.errors import Unavailable
+from treadle.graphs.storage import StoreTtl
+from treadle.store import sql
+from treadle.store.filters import conditions
+from treadle.store.items import check_name, storable
+
+Namespace = tuple[str, ...]
+
+
+class PostgresStore(AsyncPostgresStore):
+    """The store that graphs and clients share. Tables and format are the stock ones.
+
+    Args:
+        embeddings: turns text into vectors; None: items are not found by meaning.
+        dims: the length of the vectors.
+        fields: where the text is in a value.
+    """
+
+    def __init__(
+        self,
+        pool: ConnectionPool,
+        *,
+        embeddings: Embeddings | None = None,
+        dims: int = 0,
+        fields: Sequence[str] = ("$",),
+        ttl: StoreTtl | None = None,
+    ) -> None:
+        ttl = ttl or StoreTtl()
+        super().__init__(
+            pool,
+            index=None if embeddings is None else {"embed": embeddings, "dims": dims, "fields": list(fields)},
+            ttl={
+                "omit_expired": True,
+                "refresh_on_read": ttl.refresh_on_read,
+                "default_ttl": ttl.default_ttl,
+            },
+        )
+
+    async def aput(
+        self,
+        namespace: Namespace,
+        key: str,
+        value: Mapping[str, Any],
+        index: Literal[False] | list[str] | None = None,
+        *,
+        ttl: float | NotProvided | None = STANDARD,
+    ) -> None:
+        check_name(namespace, key)
+        await super().aput(namespace, key, storable(value), index, ttl=ttl)
+
+    async def aget(self, namespace: Namespace, key: str, *, refresh_ttl: bool | None = None) -> Item | None:
+        check_name(namespace, key)
+        return await super().aget(namespace, key, refresh_ttl=refresh_ttl)
+
+    async def adelete(self, namespace: Namespace, key: str) -> None:
+        check_name(namespace, key)
+        await super().adelete(namespace, key)
+
+    async def asearch(
+        self,
+        namespace_prefix: Namespace,
+        /,
+        *,
+        query: str | None = None,
+        filter: dict[str, Any] | None = None,  # noqa: A002 - as the interface has it
+        limit: int = 10,
+        offset: int = 0,
+        refresh_ttl: bool | None = None,
+    ) -> list[SearchItem]:
+        conditions(filter or {})  # raises here, and not in the batch
+        return await super().asearch(
+            namespace_prefix,
+            query=query,
+            filter=filter,
+            limit=limit,
+            offset=offset,
+            refresh_ttl=refresh_ttl,
+        )
+
+    @asynccontextmanager
+    async def _cursor(self, *, pipeline: bool = False) -> AsyncGenerator[AsyncCursor[DictRow]]:
+        try:
+            async with super()._cursor(pipeline=pipeline) as cursor:
+                yield cursor
+        except (OperationalError, PoolTimeout, PoolClosed) as error:
+            raise Unavailable(f"Postgres could not be reached while the store was used: {error}") from error
+
+    async def _batch_get_ops(
+        self, get_ops: Sequence[tuple[int, GetOp]], results: list[Result], cur: AsyncCursor[DictRow]
+    ) -> None:
+        spaces: dict[Namespace, list[tuple[int, GetOp]]] = {}
+        for index, op in get_ops:
+            spaces.setdefault(op.namespace, []).append((index, op))
+        for namespace, ops in spaces.items():
+            keys, refresh = [op.key for _, op in ops], [op.refresh_ttl for _, op in ops]
+            await cur.execute(sql.GET, (keys, refresh, ".".join(namespace)))
+            found = {row["key"]: row for row in await cur.fetchall()}
+            for index, op in ops:
+                row = found.get(op.key)
+                results[index] = None if row is None else Item(namespace=namespace, **row)
+
+    def _prepare_batch_PUT_queries(  # noqa: N802 - the stock store's name
+        self, put_ops: Sequence[tuple[int, PutOp]]
+    ) -> Any:
+        ordered = sorted(put_ops, key=lambda numbered: (numbered[1].namespace, numbered[1].key))
+        queries, embedding = cast("tuple[list[Any], Any]", super()._prepare_batch_PUT_queries(ordered))
+        if self.index_config:
+            puts = [(".".join(op.namespace), op.key) for _, op in put_ops if op.value is not None]
+            queries.append((sql.FORGET_VECTORS, [[prefix for prefix, _ in puts], [key for _, key in puts]]))
+        return queries, embedding
+
+    async def _batch_search_ops(
+        self, search_ops: Sequence[tuple[int, SearchOp]], results: list[Result], cur: AsyncCursor[DictRow]
+    ) -> None:
+        for index, op in search_ops:
+            near = None
+            if op.query and self.embeddings is not None:
+                near = await self.embeddings.aembed_query(op.query)
+            await cur.execute(*_search(op, near))
+            results[index] = [
+                SearchItem(namespace=tuple(row.pop("prefix").split(".")), **row)
+                for row in await cur.fetchall()
+            ]
+
+
+def _search(op: SearchOp, near: list[float] | None) -> Any:
+    """The statement of a search, and its parameters in the order in which they stand in it."""
+    wanted = [_below(op.namespace_prefix), *conditions(op.filter or {})]
+    statement = sql.SEARCH_AND_REFRESH if op.refresh_ttl else sql.SEARCH
+    score = sql.NO_SCORE if near is None else sql.NEARNESS
+    parameters = [parameter for _, each in wanted for parameter in each]
+    return (
+        statement.format(score=score, where=" and ".join(condition for condition, _ in wanted)),
+        [*([] if near is None else [near]), *parameters, op.limit, op.offset],
+    )
+
+
+def _below(prefix: Namespace) -> tuple[str, list[Any]]:
+    """A namespace and all below it. `like` is for its index; labels may have its wildcards in them."""
+    if not prefix:
+        return "true", []
+    path = ".".join(prefix)
+    escaped = path.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
+    return "(store.prefix = %s or store.prefix like %s)", [path, f"{escaped}.%"]

@@ -1,0 +1,74 @@
+"""The table of vectors, made when a service starts with a `store.index`: the stock table, so that stock stores read it.
+
+The stock set-up also makes an approximate index, which is limited to 2,000 dimensions and, with a namespace as a filter,
+overlooks items. Without it every search is exact, over the items of its namespace.
+"""
+
+from __future__ import annotations
+
+import asyncpg
+
+from treadle.db.pool import postgres_errors
+from treadle.errors import ConfigError
+from treadle.migrate import wait_for_turn
+
+# Null: no such table. pgvector keeps the dimensions where others keep the length.
+DIMS = """
+select a.atttypmod from pg_attribute a
+ where a.attrelid = to_regclass('store_vectors') and a.attname = 'embedding'
+"""
+INSTALLED = "select exists (select from pg_extension where extname = 'vector')"
+AVAILABLE = "select exists (select from pg_available_extensions where name = 'vector')"
+CREATE_TABLE = """
+create table if not exists store_vectors (
+    prefix text not null,
+    key text not null,
+    field_name text not null,
+    embedding vector({dims}),
+    created_at timestamptz default current_timestamp,
+    updated_at timestamptz default current_timestamp,
+    primary key (prefix, key, field_name),
+    foreign key (prefix, key) references store (prefix, key) on delete cascade
+)
+"""
+
+
+async def set_up_vectors(dsn: str, dims: int) -> None:
+    """Make the table unless it is there. Services that start together take turns.
+
+    Raises:
+        ConfigError: the server has no pgvector, the user may not install it, or the table's vectors have another length.
+        Unavailable: Postgres cannot be reached.
+    """
+    with postgres_errors("setting the store's index up"):
+        connection = await asyncpg.connect(dsn)
+        try:
+            if await connection.fetchval(DIMS) is None:
+                await wait_for_turn(connection)
+                await _make(connection, dims)
+            found = await connection.fetchval(DIMS)
+        finally:
+            await connection.close()
+    if found != dims:
+        raise ConfigError(
+            f"`store.index` of langgraph.json asks for vectors of length {dims}, and the table store_vectors holds vectors of "
+            f"length {found}. Put `dims` back, or drop the table (`drop table store_vectors`): items stay, and are found by "
+            "meaning again once they are put again."
+        )
+
+
+async def _make(connection: asyncpg.Connection, dims: int) -> None:
+    if not await connection.fetchval(INSTALLED):
+        if not await connection.fetchval(AVAILABLE):
+            raise ConfigError(
+                "`store.index` of langgraph.json needs pgvector, which this Postgres server does not have. Install it there "
+                "(https://github.com/pgvector/pgvector), or take `store.index` out."
+            )
+        try:
+            await connection.execute("create extension if not exists vector")
+        except asyncpg.InsufficientPrivilegeError as error:
+            raise ConfigError(
+                "`store.index` of langgraph.json needs pgvector, and DATABASE_URI's user may not install it. Have an "
+                "administrator of the database say: create extension vector."
+            ) from error
+    await connection.execute(CREATE_TABLE.format(dims=int(dims)))
