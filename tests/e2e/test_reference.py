@@ -38,7 +38,14 @@ DEVIATIONS = (
     ),
     Deviation(
         "A value that is not one of the allowed ones is refused, never passed over.",
-        ("errors/fields_that_the_reference_server_takes/*", "runs/listed/9/told/*"),
+        (
+            "errors/fields_that_the_reference_server_takes/*",
+            "runs/listed/9/told/*",
+            "store/refused_gets_and_removals/3/told/*",
+            "store/refused_namespaces/[6789]/told/*",
+            "store/refused_searches/1[234]/told/*",
+            "store/time_that_is_over_at_once/*",
+        ),
     ),
     Deviation(
         "Joining or streaming a run that does not exist is a 404, not a 200 with an error inside.",
@@ -205,6 +212,33 @@ DEVIATIONS = (
     Deviation(
         "What the Model Context Protocol does not allow is refused by its official library, as a JSON-RPC error.",
         ("mcp/refused/*",),
+    ),
+    Deviation(
+        "Items of the store are listed as the reference documents it, the last changed first.",
+        (
+            "store/filters_that_leave_several/[34567]/told/body/items/*",
+            "store/searches/11/told/body/items/*",
+        ),
+    ),
+    Deviation(
+        "Filters compare text as well as numbers; what is missing or of another kind does not match, and is no error.",
+        (
+            "store/filters/11/told/*",
+            "store/filters_that_compare_text_or_nothing/[456]/told/*",
+        ),
+    ),
+    Deviation(
+        "An item whose key is empty can be got, too.",
+        ("store/options_of_put/4/told/*",),
+    ),
+    Deviation(
+        "A namespace that is refused is refused in JSON, like anything else.",
+        (
+            'store/refused_*/told/body/text: "Namespace label *',
+            "store/refused_*/told/body/error: 'Key is required' -> '<missing>'",
+            "store/refused_*/told/body/detail: '<missing>' -> '<text>'",
+            "store/refused_*/told/headers/content-type: '<missing>' -> 'application/json'",
+        ),
     ),
 )
 

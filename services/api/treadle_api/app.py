@@ -20,6 +20,7 @@ from treadle_api.routes import (
     schemas,
     state,
     stateless,
+    store,
     system,
     thread_streams,
     threads,
@@ -40,6 +41,7 @@ def make_app(parts: Parts) -> Litestar:
                 state,
                 runs,
                 stateless,
+                store,
                 mcp,
                 docs,
             )

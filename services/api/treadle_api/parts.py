@@ -8,7 +8,6 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from langgraph.checkpoint.postgres.aio import AsyncPostgresSaver
-from langgraph.store.postgres.aio import AsyncPostgresStore
 
 from treadle.checkpoint.pool import checkpoint_pool
 from treadle.db.assistants import Assistants
@@ -22,6 +21,7 @@ from treadle.messaging.wakeups import WakeupPublisher
 from treadle.patience import patiently
 from treadle.service import Given
 from treadle.settings import Settings
+from treadle.store.opening import open_store
 from treadle.streaming import EventHub, StreamLimits, connect
 from treadle.telemetry.metrics import Metrics
 from treadle.telemetry.tracing import Tracing
@@ -38,6 +38,7 @@ from treadle_api.operations.create import Creation
 from treadle_api.operations.following import Following
 from treadle_api.operations.graphs import Graphs
 from treadle_api.operations.health import HealthCheck
+from treadle_api.operations.memory import Memory
 from treadle_api.operations.removal import Removal
 from treadle_api.operations.results import Results
 from treadle_api.operations.schemas import Schemas
@@ -60,6 +61,7 @@ class Parts:
     threads: Threads
     runs: Runs
     states: States
+    memory: Memory
     creation: Creation
     cancellation: Cancellation
     removal: Removal
@@ -86,6 +88,7 @@ async def build(given: Given) -> AsyncGenerator[Parts]:
             checkpoint_pool(
                 settings.database_uri, size=settings.treadle_db_pool_size, service="api"
             ) as checkpoints,
+            open_store(given.config, checkpoints, settings.database_uri) as store,
             EventHub(redis) as hub,
             asyncio.TaskGroup() as tasks,
         ):
@@ -101,7 +104,6 @@ async def build(given: Given) -> AsyncGenerator[Parts]:
             creation = Creation(choice, runs, publisher, cancellation, metrics, tracing)
             results = Results(runs, threads, hub, ends)
             removal = Removal(threads, runs, cancellation, results)
-            store = AsyncPostgresStore(checkpoints)
             graphs = Graphs(registry, AsyncPostgresSaver(checkpoints), store)
             streams = Streams(hub, runs, ends, metrics, heartbeat)
             following = Following(creation, streams, results, ends)
@@ -120,6 +122,7 @@ async def build(given: Given) -> AsyncGenerator[Parts]:
                 threads=threads,
                 runs=runs,
                 states=States(registry, pool, threads, checkpoints, store),
+                memory=Memory(store),
                 creation=creation,
                 cancellation=cancellation,
                 removal=removal,

@@ -21,6 +21,8 @@ HEADERS = (
     "x-pagination-total",
 )
 TIMEOUT_SECS = 60.0
+# The reference server closes the connection after some answers, without saying so.
+NEW_CONNECTIONS = httpx.Limits(max_keepalive_connections=0)
 
 Event = tuple[str, Any]
 
@@ -194,5 +196,5 @@ async def _lines(response: httpx.Response) -> AsyncIterator[str]:
 
 @asynccontextmanager
 async def talking(url: str) -> AsyncGenerator[Talk]:
-    async with httpx.AsyncClient(base_url=url, timeout=TIMEOUT_SECS) as http:
+    async with httpx.AsyncClient(base_url=url, timeout=TIMEOUT_SECS, limits=NEW_CONNECTIONS) as http:
         yield Talk(http)

@@ -18,6 +18,7 @@ from tests.e2e.reference.scenarios import (
     messages,
     runs,
     states,
+    store,
     strategies,
     streams,
     threads,
@@ -51,5 +52,6 @@ GROUPS: dict[str, dict[str, Scenario]] = {
         errors,
         mcp,
         assistants,
+        store,
     )
 }
