@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 from enum import StrEnum
-from typing import Any
+from typing import Any, Literal
 from uuid import UUID, uuid5
 
 import msgspec
@@ -75,6 +75,16 @@ class Run(Record, frozen=True, kw_only=True):
     ended_at: datetime | None
 
 
+class Ttl(msgspec.Struct, frozen=True):
+    """How long a thread is kept after the last thing that happened on it, and what is done then.
+
+    `delete` removes it, `keep_latest` only its checkpoints but the newest.
+    """
+
+    strategy: Literal["delete", "keep_latest"]
+    minutes: float
+
+
 class Thread(Record, frozen=True, kw_only=True):
     thread_id: UUID
     status: str
@@ -87,6 +97,9 @@ class Thread(Record, frozen=True, kw_only=True):
     updated_at: datetime
     state_updated_at: datetime
     stateless: bool
+    ttl_strategy: Literal["delete", "keep_latest"] | None
+    ttl_minutes: float | None
+    expires_at: datetime | None
 
 
 class Assistant(Record, frozen=True, kw_only=True):

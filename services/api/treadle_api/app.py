@@ -22,6 +22,7 @@ from treadle_api.routes import (
     stateless,
     store,
     system,
+    thread_search,
     thread_streams,
     threads,
 )
@@ -37,6 +38,7 @@ def make_app(parts: Parts) -> Litestar:
                 assistants,
                 schemas,
                 threads,
+                thread_search,
                 thread_streams,
                 state,
                 runs,

@@ -10,9 +10,12 @@ from dataclasses import dataclass
 from langgraph.checkpoint.postgres.aio import AsyncPostgresSaver
 
 from treadle.checkpoint.pool import checkpoint_pool
+from treadle.checkpoint.pruning import Pruning
 from treadle.db.assistants import Assistants
+from treadle.db.checkpoints import Checkpoints
 from treadle.db.pool import Pool, connect_pool, postgres_errors
 from treadle.db.runs import Runs
+from treadle.db.thread_search import ThreadSearch
 from treadle.db.threads import Threads
 from treadle.db.tools import ToolNames
 from treadle.graphs.registry import Registry
@@ -45,6 +48,7 @@ from treadle_api.operations.schemas import Schemas
 from treadle_api.operations.serving import Serving
 from treadle_api.operations.states import States
 from treadle_api.operations.streams import Streams
+from treadle_api.operations.thread_creation import ThreadCreation
 from treadle_api.operations.thread_events import ThreadEvents
 from treadle_api.operations.thread_streams import ThreadStreams
 from treadle_api.stirrings import Stirrings
@@ -59,6 +63,9 @@ class Parts:
     assistant_edits: AssistantEdits
     schemas: Schemas
     threads: Threads
+    thread_search: ThreadSearch
+    thread_creation: ThreadCreation
+    checkpoints: Checkpoints
     runs: Runs
     states: States
     memory: Memory
@@ -101,9 +108,10 @@ async def build(given: Given) -> AsyncGenerator[Parts]:
             cancellation = Cancellation(runs, redis, limits)
             publisher = WakeupPublisher(nats, settings.treadle_nats_replicas)
             choice = AssistantChoice(registry, assistants)
-            creation = Creation(choice, runs, publisher, cancellation, metrics, tracing)
+            ttl = given.config.checkpointer.thread_ttl.default
+            creation = Creation(choice, runs, threads, publisher, cancellation, metrics, tracing, ttl)
             results = Results(runs, threads, hub, ends)
-            removal = Removal(threads, runs, cancellation, results)
+            removal = Removal(threads, runs, cancellation, results, Pruning(pool, checkpoints))
             graphs = Graphs(registry, AsyncPostgresSaver(checkpoints), store)
             streams = Streams(hub, runs, ends, metrics, heartbeat)
             following = Following(creation, streams, results, ends)
@@ -120,6 +128,9 @@ async def build(given: Given) -> AsyncGenerator[Parts]:
                 ),
                 schemas=schemas,
                 threads=threads,
+                thread_search=ThreadSearch(pool),
+                thread_creation=ThreadCreation(pool, threads, checkpoints, registry, store, ttl),
+                checkpoints=Checkpoints(pool),
                 runs=runs,
                 states=States(registry, pool, threads, checkpoints, store),
                 memory=Memory(store),

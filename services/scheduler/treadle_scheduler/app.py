@@ -10,6 +10,8 @@ import socket
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
 
+from treadle.checkpoint.pool import checkpoint_pool
+from treadle.checkpoint.pruning import Pruning
 from treadle.db.leader import Leadership
 from treadle.db.pool import connect_pool
 from treadle.db.runs import Runs
@@ -27,6 +29,7 @@ from treadle_scheduler.duty import Duty
 from treadle_scheduler.expiry import Expiry
 from treadle_scheduler.forgetting import Forgetting
 from treadle_scheduler.leader import Leader
+from treadle_scheduler.lifetimes import Lifetimes
 from treadle_scheduler.sweeper import Sweeper
 
 log = logging.getLogger(__name__)
@@ -68,11 +71,15 @@ async def _work(given: Given, stack: AsyncExitStack) -> None:
     await nats.connect()
     stack.push_async_callback(nats.close)
     publisher = WakeupPublisher(nats, settings.treadle_nats_replicas)
-    runs = Runs(pool)
+    checkpoints = await stack.enter_async_context(
+        checkpoint_pool(settings.database_uri, size=1, service="scheduler")
+    )
+    runs, threads = Runs(pool), Threads(pool)
     duties: Sequence[Duty] = [
         Sweeper(runs, publisher, metrics, settings.treadle_sweep_interval_secs, settings.treadle_sweep_batch),
         Delays(runs, publisher, metrics, settings.treadle_delay_interval_secs),
-        Expiry(Threads(pool), settings.treadle_stateless_ttl_secs),
+        Expiry(threads, settings.treadle_stateless_ttl_secs),
+        Lifetimes(threads, Pruning(pool, checkpoints), given.config.checkpointer.thread_ttl),
         Forgetting(StoreItems(pool), given.config.store.ttl),
     ]
     log.info("ready")

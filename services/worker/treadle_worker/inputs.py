@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from importlib.metadata import version
 from typing import Any, Literal, cast
 
 from langchain_core.runnables import RunnableConfig
-from langgraph.types import Command, Durability, Send, StreamMode
+from langgraph.types import Durability, StreamMode
 
+from treadle.graphs.command import to_command
 from treadle.model import Run
 
 LANGGRAPH_VERSION = version("langgraph")
@@ -35,25 +36,6 @@ def graph_input(run: Run) -> Any:
     if command := run.kwargs.get("command"):
         return to_command(command)
     return run.kwargs.get("input")
-
-
-def to_command(command: Mapping[str, Any]) -> Command[Any]:
-    """A command as it comes over the wire; `update` may be a mapping or a list of pairs."""
-    update = command.get("update")
-    if isinstance(update, list):
-        update = [tuple(pair) for pair in cast("list[Sequence[Any]]", update)]
-    return Command(update=update, resume=command.get("resume"), goto=_goto(command.get("goto")))
-
-
-def _goto(goto: Any) -> Any:
-    if goto is None:
-        return ()
-    if isinstance(goto, list):
-        return [_goto(item) for item in cast("list[Any]", goto)]
-    if isinstance(goto, Mapping):
-        send = cast("Mapping[str, Any]", goto)
-        return Send(send["node"], send.get("input", send.get("arg")))
-    return goto
 
 
 def run_config(run: Run, *, resumed: bool) -> RunnableConfig:

@@ -55,6 +55,10 @@ select r.* from treadle.run r where r.status = 'pending' and r.assistant_id = $1
 union all
 select r.* from treadle.run r where r.status = 'running' and r.assistant_id = $1
 """
+# Runs of the given threads that have not ended.
+ACTIVE = """
+select * from treadle.run where thread_id = any($1::uuid[]) and status in ('pending', 'running') limit $2
+"""
 # Runs of the given ids that are no longer going on; a run that is not found has been removed.
 ENDED = """
 select w.run_id, coalesce(r.status, 'rolled_back') as status
@@ -347,6 +351,10 @@ class Runs:
     async def stirring(self, thread_ids: Sequence[UUID], within_secs: float) -> list[UUID]:
         """Those of the threads on which a run has begun within the last seconds."""
         return [row["thread_id"] for row in await self._pool.fetch(STIRRING, thread_ids, within_secs)]
+
+    async def active(self, thread_ids: Sequence[UUID], limit: int) -> list[Run]:
+        """Runs of these threads that have not ended."""
+        return [read(Run, row) for row in await self._pool.fetch(ACTIVE, thread_ids, limit)]
 
     async def ended(self, run_ids: Sequence[UUID]) -> list[EndedRun]:
         """Which of these runs are over; a removed one has the status `rolled_back`."""

@@ -9,15 +9,17 @@ from uuid import UUID
 from treadle import json
 from treadle.db.pool import Connection, Pool
 from treadle.db.rows import read
-from treadle.model import Thread
+from treadle.model import Thread, Ttl
 
 CREATE = """
-insert into treadle.thread (thread_id, metadata) values ($1, $2::text::jsonb)
+insert into treadle.thread (thread_id, metadata, ttl_strategy, ttl_minutes) values ($1, $2::text::jsonb, $3, $4)
 on conflict (thread_id) do nothing returning *
 """
 GET = "select * from treadle.thread where thread_id = $1 and gone_at is null"
-UPDATE_METADATA = """
-update treadle.thread set metadata = metadata || $2::text::jsonb, updated_at = clock_timestamp()
+UPDATE = """
+update treadle.thread
+   set metadata = metadata || $2::text::jsonb, updated_at = clock_timestamp(),
+       ttl_strategy = coalesce($3, ttl_strategy), ttl_minutes = coalesce($4, ttl_minutes)
  where thread_id = $1 and gone_at is null returning *
 """
 DELETE = "select * from treadle.delete_threads($1)"
@@ -26,6 +28,15 @@ GONE = """
 select thread_id from treadle.thread
  where gone_at < clock_timestamp() - make_interval(secs => $1) order by gone_at limit $2
 """
+EXPIRE = "select * from treadle.expire_threads($1)"
+# Those that are to be pruned; what happens on one in the meantime puts it off again.
+DUE_FOR_PRUNING = """
+select thread_id from treadle.thread
+ where expires_at <= clock_timestamp() and ttl_strategy = 'keep_latest' and status <> 'busy'
+ order by expires_at limit $1
+"""
+# Until something happens on it again there is nothing more to prune.
+SET_PRUNED = "update treadle.thread set expires_at = null where thread_id = $1"
 LOCK = "select from treadle.thread where thread_id = $1 and gone_at is null for no key update"
 # A statement of its own, begun under the lock: the locking one would look with the eyes of before its wait.
 BUSY = "select exists (select from treadle.run where thread_id = $1 and status in ('pending', 'running'))"
@@ -46,17 +57,20 @@ class Threads:
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
 
-    async def create(self, thread_id: UUID, metadata: dict[str, Any]) -> Thread | None:
+    async def create(
+        self, thread_id: UUID, metadata: dict[str, Any], ttl: Ttl | None = None
+    ) -> Thread | None:
         """Make a thread; None when the id is taken."""
-        return _thread(await self._pool.fetchrow(CREATE, thread_id, json.jsonb_text(json.encode(metadata))))
+        return await insert(self._pool, thread_id, metadata, ttl)
 
     async def get(self, thread_id: UUID) -> Thread | None:
         return _thread(await self._pool.fetchrow(GET, thread_id))
 
-    async def update_metadata(self, thread_id: UUID, metadata: dict[str, Any]) -> Thread | None:
-        """Merge into the metadata; None when there is no such thread."""
-        data = json.jsonb_text(json.encode(metadata))
-        return _thread(await self._pool.fetchrow(UPDATE_METADATA, thread_id, data))
+    async def update(
+        self, thread_id: UUID, metadata: dict[str, Any], ttl: Ttl | None = None
+    ) -> Thread | None:
+        """Merge into the metadata, and set the time to live if one is given; None when there is no such thread."""
+        return _thread(await self._pool.fetchrow(UPDATE, thread_id, _jsonb(metadata), *_ttl(ttl)))
 
     async def delete(self, thread_ids: Sequence[UUID]) -> list[UUID]:
         """Remove threads with their runs and checkpoints; returns those that were there."""
@@ -65,6 +79,26 @@ class Threads:
     async def gone(self, age_secs: float, limit: int) -> list[UUID]:
         """Stateless threads that ended longer than `age_secs` ago."""
         return [row[0] for row in await self._pool.fetch(GONE, age_secs, limit)]
+
+    async def expire(self, limit: int) -> list[UUID]:
+        """Remove threads that have expired, the longest expired first; those whose runs go on stay."""
+        return [row[0] for row in await self._pool.fetch(EXPIRE, limit)]
+
+    async def due_for_pruning(self, limit: int) -> list[UUID]:
+        """Threads that have expired and keep their latest state, the longest expired first."""
+        return [row[0] for row in await self._pool.fetch(DUE_FOR_PRUNING, limit)]
+
+
+async def insert(
+    connection: Connection | Pool, thread_id: UUID, metadata: dict[str, Any], ttl: Ttl | None
+) -> Thread | None:
+    """Make a thread; None when the id is taken. In a transaction nobody else sees it before its end."""
+    return _thread(await connection.fetchrow(CREATE, thread_id, _jsonb(metadata), *_ttl(ttl)))
+
+
+async def set_pruned(connection: Connection, thread_id: UUID) -> None:
+    """Note that a thread has nothing more to prune; it is locked by the caller."""
+    await connection.execute(SET_PRUNED, thread_id)
 
 
 async def lock_at_rest(connection: Connection, thread_id: UUID) -> bool | None:
@@ -89,6 +123,14 @@ async def set_state(
     await connection.execute(
         SET_STATE, thread_id, *(json.jsonb_text(data) for data in (values, interrupts, metadata)), status
     )
+
+
+def _jsonb(value: Any) -> str:
+    return json.jsonb_text(json.encode(value))
+
+
+def _ttl(ttl: Ttl | None) -> tuple[str | None, float | None]:
+    return (None, None) if ttl is None else (ttl.strategy, ttl.minutes)
 
 
 def _thread(row: Any) -> Thread | None:

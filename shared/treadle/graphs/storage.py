@@ -8,6 +8,7 @@ from typing import Annotated
 from msgspec import Meta, Struct
 
 from treadle.errors import ConfigError
+from treadle.graphs.lifetime import ThreadTtl
 
 # The most that pgvector's `vector` type holds.
 MOST_DIMS = 16_000
@@ -52,9 +53,18 @@ class StoreSection(Struct, frozen=True, kw_only=True):
 
 
 class CheckpointerSection(Struct, frozen=True, kw_only=True):
-    """`checkpointer`: a `path` puts a checkpointer of the user's own in the place of Postgres."""
+    """`checkpointer`: a `path` puts a checkpointer of the user's own in the place of Postgres.
+
+    Attributes:
+        ttl: how long threads live, with all of their checkpoints.
+    """
 
     path: str | None = None
+    ttl: ThreadTtl | None = None
+
+    @property
+    def thread_ttl(self) -> ThreadTtl:
+        return self.ttl or ThreadTtl()
 
 
 def is_path(text: str) -> bool:

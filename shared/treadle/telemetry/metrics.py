@@ -39,7 +39,7 @@ ended: the claim ended a run whose workers had died, too often or after a cancel
 LeaseLoss: TypeAlias = Literal["taken_over", "unreachable"]
 """Why a worker stopped a run that it held; unreachable: Postgres was, until the lease ended."""
 WakeupSource: TypeAlias = Literal["create", "sweeper", "delay"]
-Duty: TypeAlias = Literal["wake", "delay", "expire", "forget"]
+Duty: TypeAlias = Literal["wake", "delay", "expire", "forget", "ttl"]
 
 BUCKETS: Final = (
     *(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5),

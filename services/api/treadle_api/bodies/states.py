@@ -21,6 +21,7 @@ class StateUpdate(Struct, kw_only=True):
 class StateAt(Struct, kw_only=True):
     checkpoint: Checkpoint
     subgraphs: bool | None = None
+    select: list[str] | None = None
 
 
 class Before(Struct, kw_only=True):
@@ -35,3 +36,4 @@ class HistoryQuery(Struct, kw_only=True):
     before: str | Before | None = None
     metadata: dict[str, Any] | None = None
     checkpoint: Checkpoint | None = None
+    select: list[str] | None = None

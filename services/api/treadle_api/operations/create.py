@@ -11,10 +11,11 @@ import msgspec
 from treadle.db.pool import postgres_errors
 from treadle.db.runs import Created, Runs
 from treadle.db.runs import NewRun as Row
+from treadle.db.threads import Threads
 from treadle.errors import Conflict, InvalidRequest
 from treadle.messaging.subjects import wakeup_subject
 from treadle.messaging.wakeups import Source, WakeupPublisher
-from treadle.model import Assistant, MultitaskStrategy, Run
+from treadle.model import Assistant, MultitaskStrategy, Run, Ttl
 from treadle.telemetry import conventions
 from treadle.telemetry.metrics import Metrics
 from treadle.telemetry.tracing import Tracing
@@ -35,13 +36,17 @@ class Creation:
         self,
         choice: AssistantChoice,
         runs: Runs,
+        threads: Threads,
         publisher: WakeupPublisher,
         cancellation: Cancellation,
         metrics: Metrics,
         tracing: Tracing,
+        default_ttl: Ttl | None,
     ) -> None:
         self._choice = choice
         self._runs = runs
+        self._threads = threads
+        self._default_ttl = default_ttl
         self._publisher = publisher
         self._cancellation = cancellation
         self._metrics = metrics
@@ -78,6 +83,8 @@ class Creation:
             assistant = await self._choice.choose(body.assistant_id)
             row = self._row(run_id, thread_id, body, assistant, stateless=stateless)
             with postgres_errors("creating a run"):
+                if self._default_ttl is not None and row.if_not_exists == "create" and not row.stateless:
+                    await self._threads.create(thread_id, row.thread_metadata, self._default_ttl)
                 created = await self._runs.create(row)
             if created.outcome != "assistant_changed":
                 return row, created

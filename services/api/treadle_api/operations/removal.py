@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import Literal
 from uuid import UUID
 
+from treadle.checkpoint.pruning import Pruning
 from treadle.db.pool import postgres_errors
 from treadle.db.runs import Runs
 from treadle.db.threads import Threads
 from treadle.errors import NotFound
-from treadle.model import CancelAction, RunStatus
+from treadle.model import CancelAction
 from treadle_api.missing import no_run, no_thread
 from treadle_api.operations.cancel import Cancellation
 from treadle_api.operations.results import Results
@@ -22,9 +24,12 @@ AT_ONCE = 100
 class Removal:
     """Removes what clients want gone."""
 
-    def __init__(self, threads: Threads, runs: Runs, cancellation: Cancellation, results: Results) -> None:
+    def __init__(
+        self, threads: Threads, runs: Runs, cancellation: Cancellation, results: Results, pruning: Pruning
+    ) -> None:
         self._threads = threads
         self._runs = runs
+        self._pruning = pruning
         self._cancellation = cancellation
         self._results = results
 
@@ -34,17 +39,24 @@ class Removal:
         Raises:
             NotFound: there is no such thread.
         """
-        with postgres_errors("removing a thread"):
-            active = [
-                run
-                for status in (RunStatus.RUNNING, RunStatus.PENDING)
-                for run in await self._runs.of_thread(thread_id, status=status, limit=AT_ONCE)
-            ]
-            removed = await self._threads.delete([thread_id])
-        if not removed:
+        if not await self.threads([thread_id]):
             raise no_thread(thread_id)
+
+    async def threads(self, thread_ids: Sequence[UUID]) -> int:
+        """Remove threads as one is removed; returns how many were there."""
+        with postgres_errors("removing threads"):
+            active = await self._runs.active(thread_ids, AT_ONCE)
+            removed = await self._threads.delete(thread_ids)
         for run in active:
             await self._cancellation.announce_removal(run)
+        return len(removed)
+
+    async def prune(self, thread_ids: Sequence[UUID]) -> int:
+        """Remove all checkpoints but the newest; returns of how many threads. Those that cannot be pruned stay."""
+        with postgres_errors("pruning threads"):
+            return sum(
+                [await self._pruning.keep_latest(thread_id) for thread_id in dict.fromkeys(thread_ids)]
+            )
 
     async def run(self, thread_id: UUID, run_id: UUID) -> None:
         """Remove a run and its checkpoints; one that is on is rolled back first.

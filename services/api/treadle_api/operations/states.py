@@ -160,7 +160,8 @@ async def _write(graph: Graph, config: RunnableConfig, body: StateUpdate) -> Upd
     try:
         written = await graph.aupdate_state(config, cast(Any, body.values), as_node=body.as_node)
     except InvalidUpdateError as error:
-        field = "as_node" if "node" in str(error).lower() else "values"
+        # What follows the first line is where to read more.
+        field = "as_node" if "node" in str(error).partition("\n")[0].lower() else "values"
         raise InvalidRequest(f"{field}: {error}") from error
     except REFUSALS as error:
         raise InvalidRequest(

@@ -8,6 +8,7 @@ from treadle_api.bodies.fields import Checkpoint, QueryLimit
 from treadle_api.bodies.states import Before, HistoryQuery, StateAt, StateUpdate
 from treadle_api.ids import read_id
 from treadle_api.operations.states import States
+from treadle_api.selection import read_selection
 from treadle_api.views.states import StateView, UpdatedState
 
 # As the protocol has it; clients ask for more.
@@ -16,19 +17,29 @@ HISTORY_LIMIT = 1
 
 @get("/threads/{thread_id:str}/state", summary="The newest state")
 async def get_state(
-    thread_id: str, states: States, subgraphs: bool = False, checkpoint_id: str | None = None
+    thread_id: str,
+    states: States,
+    subgraphs: bool = False,
+    checkpoint_id: str | None = None,
+    select: list[str] | None = None,
 ) -> StateView:
-    return await states.get(
-        read_id("thread", thread_id), Checkpoint(checkpoint_id=checkpoint_id), subgraphs=subgraphs
+    wanted, selection = read_id("thread", thread_id), read_selection(select)
+    return selection.of(
+        await states.get(wanted, Checkpoint(checkpoint_id=checkpoint_id), subgraphs=subgraphs)
     )
 
 
 @get("/threads/{thread_id:str}/state/{checkpoint_id:str}", summary="The state at a checkpoint")
 async def get_state_at(
-    thread_id: str, checkpoint_id: str, states: States, subgraphs: bool = False
+    thread_id: str,
+    checkpoint_id: str,
+    states: States,
+    subgraphs: bool = False,
+    select: list[str] | None = None,
 ) -> StateView:
-    return await states.get(
-        read_id("thread", thread_id), Checkpoint(checkpoint_id=checkpoint_id), subgraphs=subgraphs
+    wanted, selection = read_id("thread", thread_id), read_selection(select)
+    return selection.of(
+        await states.get(wanted, Checkpoint(checkpoint_id=checkpoint_id), subgraphs=subgraphs)
     )
 
 
@@ -38,7 +49,8 @@ async def get_state_at(
     summary="The state at a checkpoint, be it a subgraph's",
 )
 async def post_state_at(thread_id: str, data: StateAt, states: States) -> StateView:
-    return await states.get(read_id("thread", thread_id), data.checkpoint, subgraphs=bool(data.subgraphs))
+    wanted, selection = read_id("thread", thread_id), read_selection(data.select)
+    return selection.of(await states.get(wanted, data.checkpoint, subgraphs=bool(data.subgraphs)))
 
 
 @post("/threads/{thread_id:str}/state", status_code=200, summary="Update the state, as a node would")
@@ -48,21 +60,28 @@ async def update_state(thread_id: str, data: StateUpdate, states: States) -> Upd
 
 @get("/threads/{thread_id:str}/history", summary="The states of a thread, newest first")
 async def get_history(
-    thread_id: str, states: States, limit: QueryLimit = HISTORY_LIMIT, before: str | None = None
+    thread_id: str,
+    states: States,
+    limit: QueryLimit = HISTORY_LIMIT,
+    before: str | None = None,
+    select: list[str] | None = None,
 ) -> list[StateView]:
-    wanted = read_id("thread", thread_id)
-    return await states.history(wanted, Checkpoint(), limit=limit, before=before, metadata=None)
+    wanted, selection = read_id("thread", thread_id), read_selection(select)
+    found = await states.history(wanted, Checkpoint(), limit=limit, before=before, metadata=None)
+    return [selection.of(state) for state in found]
 
 
 @post("/threads/{thread_id:str}/history", status_code=200, summary="The states of a thread, filtered")
 async def post_history(thread_id: str, data: HistoryQuery, states: States) -> list[StateView]:
-    return await states.history(
-        read_id("thread", thread_id),
+    wanted, selection = read_id("thread", thread_id), read_selection(data.select)
+    found = await states.history(
+        wanted,
         data.checkpoint or Checkpoint(),
         limit=HISTORY_LIMIT if data.limit is None else data.limit,
         before=_checkpoint_id(data.before),
         metadata=data.metadata,
     )
+    return [selection.of(state) for state in found]
 
 
 def _checkpoint_id(before: str | Before | None) -> str | None:

@@ -1,4 +1,4 @@
-"""Threads: made, read, changed and removed."""
+"""Threads: made, read, changed, copied and removed."""
 
 from __future__ import annotations
 
@@ -8,44 +8,47 @@ from litestar import Response, Router, delete, get, patch, post
 from litestar.openapi import ResponseSpec
 from litestar.params import Parameter
 
+from treadle.db.checkpoints import Checkpoints
 from treadle.db.pool import postgres_errors
 from treadle.db.threads import Threads
-from treadle.errors import Conflict
-from treadle_api.bodies.threads import NewThread, ThreadPatch
-from treadle_api.ids import new_id, read_id
+from treadle.errors import InvalidRequest
+from treadle_api.bodies.threads import NewThread, ThreadPatch, ThreadPrune
+from treadle_api.ids import read_id
+from treadle_api.lifetime import read_ttl
 from treadle_api.missing import no_thread
 from treadle_api.operations.removal import Removal
-from treadle_api.views.threads import ThreadView, thread_view
+from treadle_api.operations.thread_creation import ThreadCreation
+from treadle_api.views.storage import StorageView, storage_view
+from treadle_api.views.threads import Pruned, ThreadView, thread_view
 
 
 @post("/threads", status_code=200, summary="Create a thread")
-async def create_thread(data: NewThread, threads: Threads) -> ThreadView:
-    thread_id = new_id() if data.thread_id is None else read_id("thread", data.thread_id)
-    with postgres_errors("creating a thread"):
-        thread = await threads.create(thread_id, data.metadata or {})
-        if thread is None and data.if_exists == "do_nothing":
-            thread = await threads.get(thread_id)
-    if thread is None:
-        raise Conflict(
-            f"Thread with ID {thread_id} already exists. Choose another, or send `if_exists`: `do_nothing`."
-        )
-    return thread_view(thread)
+async def create_thread(data: NewThread, thread_creation: ThreadCreation) -> ThreadView:
+    return thread_view(await thread_creation.create(data))
 
 
 @get("/threads/{thread_id:str}", summary="Get a thread")
-async def get_thread(thread_id: str, threads: Threads) -> ThreadView:
-    wanted = read_id("thread", thread_id)
+async def get_thread(thread_id: str, threads: Threads, include: str | None = None) -> ThreadView:
+    wanted, with_ttl = read_id("thread", thread_id), _includes_ttl(include)
     with postgres_errors("reading a thread"):
         thread = await threads.get(wanted)
     if thread is None:
         raise no_thread(wanted)
-    return thread_view(thread)
+    return thread_view(thread, with_ttl=with_ttl)
+
+
+def _includes_ttl(include: str | None) -> bool:
+    """Names with commas in between, of which there is one."""
+    wanted = [name.strip() for name in (include or "").split(",") if name.strip()]
+    if unknown := [name for name in wanted if name != "ttl"]:
+        raise InvalidRequest(f"include: {unknown[0][:64]!r} is not one of: ttl")
+    return bool(wanted)
 
 
 @patch(
     "/threads/{thread_id:str}",
     responses={204: ResponseSpec(None, description="With `Prefer: return=minimal`.")},
-    summary="Merge into a thread's metadata",
+    summary="Merge into a thread's metadata, or set how long it lives",
 )
 async def patch_thread(
     thread_id: str,
@@ -55,7 +58,7 @@ async def patch_thread(
 ) -> Response[ThreadView] | Response[None]:
     wanted = read_id("thread", thread_id)
     with postgres_errors("changing a thread"):
-        thread = await threads.update_metadata(wanted, data.metadata or {})
+        thread = await threads.update(wanted, data.metadata or {}, read_ttl(data.ttl))
     if thread is None:
         raise no_thread(wanted)
     if prefer == "return=minimal":
@@ -70,6 +73,38 @@ async def delete_thread(thread_id: str, removal: Removal) -> None:
     await removal.thread(read_id("thread", thread_id))
 
 
+@post("/threads/{thread_id:str}/copy", status_code=200, summary="Copy a thread with its checkpoints")
+async def copy_thread(thread_id: str, thread_creation: ThreadCreation) -> ThreadView:
+    return thread_view(await thread_creation.copy(read_id("thread", thread_id)))
+
+
+@post("/threads/prune", status_code=200, summary="Remove threads, or all of their checkpoints but the newest")
+async def prune_threads(data: ThreadPrune, removal: Removal) -> Pruned:
+    wanted = [read_id("thread", thread_id) for thread_id in data.thread_ids]
+    remove = removal.prune if data.strategy == "keep_latest" else removal.threads
+    return Pruned(await remove(wanted))
+
+
+@get("/threads/{thread_id:str}/storage", summary="What a thread's checkpoints take")
+async def get_storage(thread_id: str, checkpoints: Checkpoints) -> StorageView:
+    wanted = read_id("thread", thread_id)
+    with postgres_errors("measuring a thread"):
+        storage = await checkpoints.storage(wanted)
+    if storage is None:
+        raise no_thread(wanted)
+    return storage_view(wanted, storage)
+
+
 router = Router(
-    "/", route_handlers=[create_thread, get_thread, patch_thread, delete_thread], tags=["threads"]
+    "/",
+    route_handlers=[
+        create_thread,
+        get_thread,
+        patch_thread,
+        delete_thread,
+        copy_thread,
+        prune_threads,
+        get_storage,
+    ],
+    tags=["threads"],
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from msgspec import Struct
+from msgspec import Struct, UnsetType
 
 
 class UpdatedState(Struct):
@@ -16,15 +16,15 @@ class UpdatedState(Struct):
 
 
 class StateView(Struct):
-    """A thread's state at one checkpoint."""
+    """A thread's state at one checkpoint; what was not selected is left out."""
 
     values: Any
-    next: list[str]
-    tasks: list[dict[str, Any]]
-    metadata: dict[str, Any] | None
-    created_at: str | None
-    checkpoint: dict[str, Any] | None
-    parent_checkpoint: dict[str, Any] | None
-    interrupts: list[dict[str, Any]]
-    checkpoint_id: str | None
-    parent_checkpoint_id: str | None
+    next: list[str] | UnsetType
+    tasks: list[dict[str, Any]] | UnsetType
+    metadata: dict[str, Any] | UnsetType | None
+    created_at: str | UnsetType | None
+    checkpoint: dict[str, Any] | UnsetType | None
+    parent_checkpoint: dict[str, Any] | UnsetType | None
+    interrupts: list[dict[str, Any]] | UnsetType
+    checkpoint_id: str | UnsetType | None
+    parent_checkpoint_id: str | UnsetType | None

@@ -1,0 +1,55 @@
+"""Finding threads."""
+
+from __future__ import annotations
+
+from typing import cast
+
+from litestar import Response, Router, post
+
+from treadle.db.pool import postgres_errors
+from treadle.db.thread_search import COLUMNS, Column, ThreadFilter, ThreadPage, ThreadSearch
+from treadle_api.bodies.threads import ThreadCount, ThreadSearchBody
+from treadle_api.extract import read_paths
+from treadle_api.ids import read_id
+from treadle_api.paging import page
+from treadle_api.views.threads import FoundThread, found_thread
+
+
+@post("/threads/search", status_code=200, summary="Search threads, the last changed first")
+async def search_threads(data: ThreadSearchBody, thread_search: ThreadSearch) -> Response[list[FoundThread]]:
+    wanted, part = _filter(data), _page(data)
+    with postgres_errors("searching threads"):
+        found = await thread_search.page(wanted, part)
+    return page(found, found_thread, limit=data.limit, offset=data.offset)
+
+
+@post("/threads/count", status_code=200, summary="Count threads")
+async def count_threads(data: ThreadCount, thread_search: ThreadSearch) -> int:
+    wanted = _filter(data)
+    with postgres_errors("counting threads"):
+        return await thread_search.count(wanted)
+
+
+def _filter(data: ThreadCount) -> ThreadFilter:
+    ids = [read_id("thread", thread_id) for thread_id in data.ids or ()]
+    return ThreadFilter(ids=ids, status=data.status, metadata=data.metadata, values=data.values)
+
+
+def _page(data: ThreadSearchBody) -> ThreadPage:
+    """One more than wanted tells whether there is a next page."""
+    return ThreadPage(
+        limit=data.limit + 1,
+        offset=data.offset,
+        sort_by=data.sort_by or "updated_at",
+        descending=data.sort_order != "asc",
+        columns=_columns(data),
+        extract=read_paths(data.extract or {}),
+    )
+
+
+def _columns(data: ThreadSearchBody) -> tuple[Column, ...]:
+    selected = set(data.select or COLUMNS)
+    return tuple(column for column in COLUMNS if column in cast("set[str]", selected))
+
+
+router = Router("/", route_handlers=[search_threads, count_threads], tags=["threads"])

@@ -1,0 +1,41 @@
+"""Pruning a thread: its checkpoints go, but for the newest ones and what they need."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from langgraph.checkpoint.base import BaseCheckpointSaver
+from langgraph.checkpoint.postgres.aio import AsyncPostgresSaver
+
+from treadle.checkpoint.pool import ConnectionPool
+from treadle.db.pool import Pool, transaction
+from treadle.db.threads import lock_at_rest, set_pruned
+
+
+class Pruning:
+    """Prunes threads that are at rest.
+
+    The saver knows what each namespace's newest checkpoint needs: its pending writes, the values that it shares with
+    older ones, and the subgraphs that wait inside of it. A channel that stores differences needs every checkpoint
+    back to its last snapshot: savers refuse such threads, and they stay as they are.
+    """
+
+    def __init__(self, pool: Pool, checkpoints: ConnectionPool) -> None:
+        self._pool = pool
+        self._saver: BaseCheckpointSaver[str] = AsyncPostgresSaver(checkpoints)
+
+    async def keep_latest(self, thread_id: UUID) -> bool:
+        """Prune a thread; False where nothing was done: it is missing, runs of it go on, or it cannot be pruned."""
+        async with transaction(self._pool) as connection:
+            if not await lock_at_rest(connection, thread_id):
+                return False
+            pruned = await self._prune(thread_id)
+            await set_pruned(connection, thread_id)
+        return pruned
+
+    async def _prune(self, thread_id: UUID) -> bool:
+        try:
+            await self._saver.aprune([str(thread_id)], strategy="keep_latest")
+        except NotImplementedError:
+            return False
+        return True
