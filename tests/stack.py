@@ -92,14 +92,15 @@ class Service:
     async def kill(self) -> None:
         """As the kernel would: no time for anything."""
         self.signal(signal.SIGKILL)
-        await self._ended()
+        await self.ended()
 
     async def stop(self) -> int:
         """Ask it to end, and wait for that; returns its exit status."""
         self.signal(signal.SIGTERM)
-        return await self._ended()
+        return await self.ended()
 
-    async def _ended(self) -> int:
+    async def ended(self) -> int:
+        """Wait until it has ended; returns its exit status."""
         try:
             async with asyncio.timeout(STOP_SECS):
                 status = await self._process.wait()

@@ -55,6 +55,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     treadle_host: Annotated[str, doc("Address that the API listens on.")] = "127.0.0.1"
     treadle_port: Annotated[int, Port, doc("Port that the API listens on.")] = 2024
 
+    mount_prefix: Annotated[
+        str,
+        doc("Path that all routes of the API lie under, `/api`; stands above that of langgraph.json."),
+        Meta(pattern=r"^(/[A-Za-z0-9._~-]+)*/?$"),
+    ] = ""
+
     n_jobs_per_worker: Annotated[int, Positive, doc("Runs that one worker executes at the same time.")] = 10
     bg_job_timeout_secs: Annotated[
         float, Seconds, doc("Longest time that one attempt of a run may take; then it ends as `timeout`.")
@@ -158,7 +164,7 @@ def table() -> str:
     rows = ["| variable | type | default | meaning |", "| --- | --- | --- | --- |"]
     for field in msgspec.structs.fields(Settings):
         annotation = _annotation(field.name)
-        default = "required" if field.required else f"`{field.default}`"
+        default = "required" if field.required else f"`{field.default}`" if field.default != "" else "none"
         rows.append(
             f"| `{field.name.upper()}` | {_kind(annotation)} | {default} | {_description(annotation)} |"
         )

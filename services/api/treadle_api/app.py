@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import fields
+from typing import Any
 
-from litestar import Litestar
+from litestar import Litestar, Router
 from litestar.di import Provide
 
+from treadle.graphs.http import Http
 from treadle_api.errors import HANDLERS
 from treadle_api.limits import MAX_BODY_BYTES
 from treadle_api.observe import Observe
-from treadle_api.openapi import OPENAPI
+from treadle_api.openapi import openapi
 from treadle_api.parts import Parts
 from treadle_api.routes import (
     assistants,
@@ -27,31 +29,37 @@ from treadle_api.routes import (
     threads,
 )
 
+# Each router and the key of langgraph.json's `http` that takes it away.
+ROUTERS: tuple[tuple[Router, str], ...] = (
+    (system.router, "disable_meta"),
+    (docs.router, "disable_meta"),
+    (assistants.router, "disable_assistants"),
+    (schemas.router, "disable_assistants"),
+    (threads.router, "disable_threads"),
+    (thread_search.router, "disable_threads"),
+    (thread_streams.router, "disable_threads"),
+    (state.router, "disable_threads"),
+    (runs.router, "disable_runs"),
+    (stateless.router, "disable_runs"),
+    (store.router, "disable_store"),
+    (mcp.router, "disable_mcp"),
+)
 
-def make_app(parts: Parts) -> Litestar:
-    """The ASGI application on parts that are connected already."""
+
+def make_app(parts: Parts, http: Http, *, mine: Any | None = None, prefix: str = "") -> Litestar:
+    """The routes, on parts that are connected already.
+
+    Args:
+        mine: the user's own app, for the description.
+        prefix: that all paths lie under, for the description.
+    """
+    routers = [router for router, switch in ROUTERS if not getattr(http, switch)]
     return Litestar(
-        route_handlers=[
-            module.router
-            for module in (
-                system,
-                assistants,
-                schemas,
-                threads,
-                thread_search,
-                thread_streams,
-                state,
-                runs,
-                stateless,
-                store,
-                mcp,
-                docs,
-            )
-        ],
+        route_handlers=[*routers, system.bare] if http.disable_meta else routers,
         dependencies={field.name: _given(getattr(parts, field.name)) for field in fields(parts)},
         exception_handlers=HANDLERS,
-        middleware=[Observe(parts.metrics, parts.tracing)],
-        openapi_config=OPENAPI,
+        middleware=[Observe(parts.metrics, parts.tracing), parts.request_headers],
+        openapi_config=None if http.disable_meta else openapi(mine, prefix),
         request_max_body_size=MAX_BODY_BYTES,
         logging_config=None,
     )

@@ -8,6 +8,9 @@ from typing import Any
 from litestar import MediaType, Request
 from litestar.openapi import OpenAPIConfig, ResponseSpec
 from litestar.openapi.plugins import JsonRenderPlugin
+from litestar.openapi.spec import Server
+
+from treadle_api.shell.described import add, described
 
 # What answers that stay open consist of; the framework cannot see it.
 VALUES = ResponseSpec(
@@ -31,7 +34,15 @@ PROBLEMS = {
 
 
 class WithProblems(JsonRenderPlugin):
-    """The framework's own errors are replaced by ours."""
+    """The framework's own errors are replaced by ours; what the user's app says of itself is added.
+
+    Args:
+        mine: the user's app, if there is one.
+    """
+
+    def __init__(self, mine: Any | None) -> None:
+        super().__init__(path="/", media_type=MediaType.JSON)
+        self._mine = mine
 
     def render(self, request: Request[Any, Any, Any], openapi_schema: dict[str, Any]) -> bytes:
         openapi_schema["components"]["schemas"]["Problem"] = {
@@ -43,6 +54,8 @@ class WithProblems(JsonRenderPlugin):
             for operation in methods.values():
                 operation["responses"].pop("400", None)
                 operation["responses"].update(_problems(path, operation))
+        if (theirs := described(self._mine)) is not None:
+            add(openapi_schema, theirs)
         return super().render(request, openapi_schema)
 
 
@@ -61,10 +74,18 @@ def _problems(path: str, operation: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-OPENAPI = OpenAPIConfig(
-    title="Treadle",
-    version=version("treadle"),
-    description="LangGraph graphs behind an API, every run a durable command.",
-    path="/openapi.json",
-    render_plugins=[WithProblems(path="/", media_type=MediaType.JSON)],
-)
+def openapi(mine: Any | None, prefix: str) -> OpenAPIConfig:
+    """How /openapi.json is made.
+
+    Args:
+        mine: the user's own app, which is described as well.
+        prefix: that all paths lie under.
+    """
+    return OpenAPIConfig(
+        title="Treadle",
+        version=version("treadle"),
+        description="LangGraph graphs behind an API, every run a durable command.",
+        path="/openapi.json",
+        servers=[Server(url=prefix or "/")],
+        render_plugins=[WithProblems(mine)],
+    )

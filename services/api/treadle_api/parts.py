@@ -18,6 +18,7 @@ from treadle.db.runs import Runs
 from treadle.db.thread_search import ThreadSearch
 from treadle.db.threads import Threads
 from treadle.db.tools import ToolNames
+from treadle.graphs.http import Http
 from treadle.graphs.registry import Registry
 from treadle.messaging.connection import Nats
 from treadle.messaging.wakeups import WakeupPublisher
@@ -51,6 +52,7 @@ from treadle_api.operations.streams import Streams
 from treadle_api.operations.thread_creation import ThreadCreation
 from treadle_api.operations.thread_events import ThreadEvents
 from treadle_api.operations.thread_streams import ThreadStreams
+from treadle_api.shell.headers import RequestHeaders
 from treadle_api.stirrings import Stirrings
 
 
@@ -77,6 +79,8 @@ class Parts:
     health: HealthCheck
     metrics: Metrics
     tracing: Tracing
+    http: Http
+    request_headers: RequestHeaders
     mcp: McpEndpoint
 
 
@@ -107,9 +111,12 @@ async def build(given: Given) -> AsyncGenerator[Parts]:
             ]
             cancellation = Cancellation(runs, redis, limits)
             publisher = WakeupPublisher(nats, settings.treadle_nats_replicas)
+            request_headers = RequestHeaders(given.config.http)
             choice = AssistantChoice(registry, assistants)
             ttl = given.config.checkpointer.thread_ttl.default
-            creation = Creation(choice, runs, threads, publisher, cancellation, metrics, tracing, ttl)
+            creation = Creation(
+                choice, runs, threads, publisher, cancellation, metrics, tracing, ttl, request_headers
+            )
             results = Results(runs, threads, hub, ends)
             removal = Removal(threads, runs, cancellation, results, Pruning(pool, checkpoints))
             graphs = Graphs(registry, AsyncPostgresSaver(checkpoints), store)
@@ -142,6 +149,8 @@ async def build(given: Given) -> AsyncGenerator[Parts]:
                 health=HealthCheck(pool, nats, redis, runs, metrics),
                 metrics=metrics,
                 tracing=tracing,
+                http=given.config.http,
+                request_headers=request_headers,
                 mcp=mcp,
             )
             for task in background:

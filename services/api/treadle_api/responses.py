@@ -13,6 +13,9 @@ from litestar.types import Receive, Scope, Send
 from treadle import json
 from treadle.errors import TreadleError
 
+# In the scope of a request whose answer is to have no body.
+ONLY_HEADERS = "treadle.only_headers"
+
 Cleanup = Callable[[], Awaitable[None]]
 
 # Whitespace before a JSON value says nothing, and keeps proxies from closing a silent connection.
@@ -53,6 +56,11 @@ class OpenResponse:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         async with self._resources:
+            if ONLY_HEADERS in scope:
+                await self._pieces.aclose()
+                await send({"type": "http.response.start", "status": 200, "headers": self._headers})
+                await send({"type": "http.response.body", "body": b"", "more_body": False})
+                return
             sending = asyncio.create_task(self._send(send), name="response")
             leaving = asyncio.create_task(_disconnected(receive), name="client")
             try:

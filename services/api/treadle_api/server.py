@@ -7,7 +7,7 @@ import logging
 import signal
 import socket
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import AsyncExitStack, contextmanager
 
 import uvicorn
 
@@ -15,6 +15,8 @@ from treadle.errors import ConfigError
 from treadle.service import Given
 from treadle_api.app import make_app
 from treadle_api.parts import build
+from treadle_api.shell.around import around
+from treadle_api.shell.custom import started
 
 log = logging.getLogger(__name__)
 
@@ -47,13 +49,17 @@ async def run(given: Given) -> None:
     """Serve until SIGTERM or SIGINT.
 
     Raises:
-        ConfigError: the address cannot be listened on.
+        ConfigError: the address cannot be listened on, or the user's app cannot start.
     """
-    settings = given.settings
-    listener = listen(settings.treadle_host, settings.treadle_port)
-    async with build(given) as parts:
+    settings, http = given.settings, given.config.http
+    prefix = (settings.mount_prefix or http.mount_prefix).rstrip("/")
+    async with AsyncExitStack() as stack:
+        mine = None if http.app is None else await stack.enter_async_context(started(given.config, http.app))
+        listener = listen(settings.treadle_host, settings.treadle_port)
+        parts = await stack.enter_async_context(build(given))
+        app = around(make_app(parts, http, mine=mine and mine.app, prefix=prefix), http, mine, prefix)
         config = uvicorn.Config(
-            make_app(parts),
+            app,
             http="httptools",
             ws="none",
             lifespan="off",

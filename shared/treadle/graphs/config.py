@@ -11,6 +11,7 @@ import msgspec
 
 from treadle.errors import ConfigError
 from treadle.graphs.envfile import read_env_file
+from treadle.graphs.http import Http, checked
 from treadle.graphs.storage import (
     CheckpointerSection,
     StoreSection,
@@ -40,6 +41,7 @@ class ConfigFile(msgspec.Struct, frozen=True):
     env: str | dict[str, Any] = {}
     store: StoreSection | None = None
     checkpointer: CheckpointerSection | None = None
+    http: Http | None = None
 
 
 class Config(msgspec.Struct, frozen=True):
@@ -51,6 +53,7 @@ class Config(msgspec.Struct, frozen=True):
     env: Mapping[str, str]
     store: StoreSection = StoreSection()
     checkpointer: CheckpointerSection = CheckpointerSection()
+    http: Http = Http()
 
     @property
     def folder(self) -> Path:
@@ -74,7 +77,14 @@ def read_config(path: Path) -> Config:
         env=_environment(path, file.env),
         store=checked_store(path, file.store or StoreSection()),
         checkpointer=checked_checkpointer(path, file.checkpointer or CheckpointerSection()),
+        http=_http(path, file.http or Http()),
     )
+
+
+def _http(path: Path, http: Http) -> Http:
+    if http.app is not None:
+        _reference(path, "http.app", http.app)
+    return checked(http, path)
 
 
 def _parse(path: Path) -> ConfigFile:
@@ -107,12 +117,17 @@ def _entry(path: Path, graph_id: str, value: Any) -> GraphEntry:
         entry = GraphEntry(value) if isinstance(value, str) else msgspec.convert(value, GraphEntry)
     except msgspec.ValidationError as error:
         raise _refused(path, f"graphs.{graph_id}", error) from error
-    module, colon, attribute = entry.path.rpartition(":")
+    _reference(path, f"graphs.{graph_id}", entry.path)
+    return entry
+
+
+def _reference(path: Path, key: str, value: str) -> None:
+    """Refuse what does not name an attribute of a file or a module."""
+    module, colon, attribute = value.rpartition(":")
     if not (colon and module and attribute.isidentifier()):
         raise ConfigError(
-            f"{path}: `graphs.{graph_id}` is {entry.path!r}: write './file.py:attribute' or 'package.module:attribute'."
+            f"{path}: `{key}` is {value!r}: write './file.py:attribute' or 'package.module:attribute'."
         )
-    return entry
 
 
 def _import_paths(path: Path, dependencies: list[str]) -> list[Path]:

@@ -23,7 +23,7 @@ Graph = Pregel[Any, Any, Any, Any]
 
 
 class GraphImportError(ConfigError):
-    """Code that langgraph.json names failed while it was imported; `__cause__` is the user's own error with its traceback."""
+    """Code that langgraph.json names failed when it was imported or started; `__cause__` is the user's own error."""
 
 
 def prepare_imports(config: Config) -> None:

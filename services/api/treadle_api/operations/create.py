@@ -25,6 +25,7 @@ from treadle_api.missing import no_thread
 from treadle_api.operations.assistants import AssistantChoice
 from treadle_api.operations.cancel import Cancellation
 from treadle_api.operations.configs import merged_config, merged_context, thread_config
+from treadle_api.shell.headers import RequestHeaders
 
 log = logging.getLogger(__name__)
 
@@ -42,6 +43,7 @@ class Creation:
         metrics: Metrics,
         tracing: Tracing,
         default_ttl: Ttl | None,
+        headers: RequestHeaders,
     ) -> None:
         self._choice = choice
         self._runs = runs
@@ -51,6 +53,7 @@ class Creation:
         self._cancellation = cancellation
         self._metrics = metrics
         self._tracing = tracing
+        self._headers = headers
 
     async def create(self, run_id: UUID, thread_id: UUID, body: NewRun, *, stateless: bool) -> Run:
         """Accept a run. Once this returns the run will end, whatever dies; NATS need not be there.
@@ -104,6 +107,7 @@ class Creation:
     ) -> Row:
         ids = {"graph_id": assistant.graph_id, "assistant_id": str(assistant.assistant_id)}
         kwargs = _kwargs(body, assistant)
+        kwargs["config"]["configurable"] |= self._headers.configurable
         if trace := self._trace():
             kwargs["trace"] = trace
         return Row(

@@ -1,0 +1,83 @@
+"""Request headers that are let through: into the config of runs, and into logs."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterable
+from contextlib import contextmanager
+from contextvars import ContextVar
+from fnmatch import fnmatchcase
+
+from litestar.middleware import ASGIMiddleware
+from litestar.types import ASGIApp, Receive, Scope, Send
+
+from treadle.graphs.http import HeaderPatterns, Http
+from treadle.telemetry.logs import bind
+
+# Credentials: a pattern does not reach them, only their name does.
+WITHHELD = frozenset(
+    {"authorization", "cookie", "proxy-authorization", "x-api-key", "x-service-key", "x-tenant-id"}
+)
+
+Raw = Iterable[tuple[bytes, bytes]]
+
+
+class Chosen:
+    """The headers that some patterns let through."""
+
+    def __init__(self, patterns: HeaderPatterns | None) -> None:
+        given = patterns or HeaderPatterns()
+        self._wanted = [pattern.lower() for pattern in given.wanted]
+        self._unwanted = [pattern.lower() for pattern in given.unwanted]
+
+    def of(self, headers: Raw) -> dict[str, str]:
+        """By name, in small letters; one that comes several times is joined with commas."""
+        if not self._wanted:
+            return {}
+        found: dict[str, str] = {}
+        for raw, value in headers:
+            name = raw.decode("latin-1").lower()
+            if self._lets_through(name):
+                text = value.decode("latin-1")
+                found[name] = f"{found[name]}, {text}" if name in found else text
+        return found
+
+    def _lets_through(self, name: str) -> bool:
+        if any(_fits(name, pattern) for pattern in self._unwanted):
+            return False
+        return name in self._wanted or (
+            name not in WITHHELD and any(_fits(name, pattern) for pattern in self._wanted)
+        )
+
+
+def _fits(name: str, pattern: str) -> bool:
+    """`*` is the only character with a meaning of its own."""
+    return fnmatchcase(name, pattern.replace("[", "[[]").replace("?", "[?]"))
+
+
+class RequestHeaders(ASGIMiddleware):
+    """Keeps the headers of the request that is being served, for whoever makes a run of it."""
+
+    def __init__(self, http: Http) -> None:
+        self._configurable = Chosen(http.configurable_headers)
+        self._logged = Chosen(http.logging_headers)
+        self._now: ContextVar[dict[str, str] | None] = ContextVar("configurable_headers", default=None)
+
+    @property
+    def configurable(self) -> dict[str, str]:
+        """What the runs of this request get in their config."""
+        return dict(self._now.get() or {})
+
+    @contextmanager
+    def heard(self, headers: Raw) -> Generator[None]:
+        """Serve a request in this block."""
+        given = list(headers)
+        token = self._now.set(self._configurable.of(given))
+        try:
+            with bind(**self._logged.of(given)):
+                yield
+        finally:
+            self._now.reset(token)
+
+    async def handle(self, scope: Scope, receive: Receive, send: Send, next_app: ASGIApp) -> None:
+        with self.heard(scope["headers"]):
+            await next_app(scope, receive, send)
