@@ -104,7 +104,7 @@ async def test_info_tells_versions_and_what_is_served(http: httpx.AsyncClient) -
     assert (await http.get("/info")).json() == {
         "version": version("treadle"),
         "langgraph_py_version": version("langgraph"),
-        "flags": {"assistants": True, "crons": False, "langsmith": False},
+        "flags": {"assistants": True, "crons": False, "langsmith": False, "strict_resume": True},
     }
 
 
@@ -258,3 +258,49 @@ async def test_two_apis_share_everything(stack: Stack, client: LangGraphClient) 
     run = await client.runs.create(thread, "slow", input={"delay": 0.2})
     assert cast("dict[str, Any]", await other.runs.join(thread, run["run_id"]))["steps"][-1] == "done"
     assert await other.threads.get(thread) == await client.threads.get(thread)
+
+
+async def test_head_has_the_headers_of_get_and_no_body(
+    http: httpx.AsyncClient, client: LangGraphClient
+) -> None:
+    thread = await new_thread(client)
+    run = await client.runs.create(thread, "steps", input={"text": "a"})
+    await client.runs.join(thread, run["run_id"])
+    one = f"/threads/{thread}/runs/{run['run_id']}"
+
+    for path in (
+        "/",
+        "/info",
+        "/docs",
+        "/openapi.json",
+        f"/threads/{thread}",
+        f"{one}/stream",
+        f"{one}/join",
+        "/threads/x",
+    ):
+        got, head = await http.get(path), await http.head(path)
+        assert head.status_code == got.status_code, path
+        assert head.content == b""
+        differing = {name for name, value in got.headers.items() if head.headers.get(name) != value}
+        assert differing <= {"date", "transfer-encoding"}, path
+    assert "HEAD" not in (await http.head("/threads")).headers["allow"]
+    assert "HEAD" in (await http.put("/info")).headers["allow"]
+
+
+async def test_to_ask_for_the_headers_of_a_stream_does_not_touch_its_run(
+    http: httpx.AsyncClient, client: LangGraphClient
+) -> None:
+    thread = await new_thread(client)
+    run = await client.runs.create(thread, "slow", input={"delay": 0.5})
+    one = f"/threads/{thread}/runs/{run['run_id']}"
+
+    assert (await http.head(f"{one}/stream?cancel_on_disconnect=1")).status_code == 200
+    assert (await http.head(f"{one}/join?cancel_on_disconnect=1")).status_code == 200
+    await client.runs.join(thread, run["run_id"])
+    assert (await client.runs.get(thread, run["run_id"]))["status"] == "success"
+
+
+async def test_a_slash_at_the_end_changes_nothing(http: httpx.AsyncClient) -> None:
+    assert (await http.get("/info/")).json() == (await http.get("/info")).json()
+    assert (await http.post("/threads/", json={})).status_code == 200
+    assert (await http.get("/")).json() == {"ok": True, "services": {}}

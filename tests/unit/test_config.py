@@ -78,6 +78,26 @@ def test_fields_of_other_tools_are_left_alone(tmp_path: Path) -> None:
     assert read(tmp_path, python_version="3.12", dockerfile_lines=["RUN true"], ui={"index": {}}).env == {}
 
 
+def test_the_http_section_has_defaults_that_fit_the_public_clients(tmp_path: Path) -> None:
+    http = read(
+        tmp_path, http={"app": "./webapp.py:app", "cors": {"allow_origins": ["*"]}, "disable_mcp": True}
+    ).http
+
+    assert (http.app, http.disable_mcp, http.disable_a2a) == ("./webapp.py:app", True, False)
+    assert http.cors is not None
+    assert (http.cors.allow_methods, "content-location" in http.cors.expose_headers) == (("*",), True)
+    assert read(tmp_path, http=None).http == read(tmp_path).http
+
+
+def test_both_spellings_of_header_patterns_are_taken(tmp_path: Path) -> None:
+    for keys in ("includes", "excludes"), ("include", "exclude"):
+        patterns = read(tmp_path, http={"configurable_headers": {key: ["x-*"] for key in keys}}).http
+        assert patterns.configurable_headers is not None
+        assert (patterns.configurable_headers.wanted, patterns.configurable_headers.unwanted) == (
+            ["x-*"],
+        ) * 2
+
+
 # What it may not say
 
 
@@ -126,6 +146,17 @@ def test_a_wrong_graph_is_named(tmp_path: Path, content: Any, field: str, proble
         ({"env": 3}, "`env`", "got `int`"),
         ({"env": {"NAME": None}}, "`env.NAME`", "got `null`"),
         ({"env": {"NAME": ["a"]}}, "`env.NAME`", "got `array`"),
+        ({"http": []}, "`http`", "got `array`"),
+        ({"http": {"app": "./webapp.py"}}, "`http.app`", "write './file.py:attribute'"),
+        ({"http": {"disable_mpc": True}}, "`http`", "unknown field `disable_mpc`"),
+        ({"http": {"disable_mcp": 1}}, "`http.disable_mcp`", "Expected `bool`"),
+        ({"http": {"cors": {"allow_origins": "*"}}}, "`http.cors.allow_origins`", "Expected `array`"),
+        (
+            {"http": {"cors": {"allow_origin_regex": "("}}},
+            "`http.cors.allow_origin_regex`",
+            "no regular expression",
+        ),
+        ({"http": {"mount_prefix": "api"}}, "`http.mount_prefix`", "write a path like '/api'"),
         ({"env": "no.env"}, "`env`", "no.env, which cannot be read: No such file or directory"),
     ],
 )

@@ -71,7 +71,10 @@ def client_error(_: AnyRequest, error: ClientException) -> Response[dict[str, st
     """A body that is no JSON at all; other 4xx as they are."""
     if error.status_code == 400:
         return _answer(422, f"Invalid JSON in request body: {error.__cause__ or error.detail}")
-    return _answer(error.status_code, error.detail, error.headers or {})
+    headers = dict(error.headers or {})
+    if "GET" in headers.get("allow", ""):
+        headers["allow"] += ", HEAD"
+    return _answer(error.status_code, error.detail, headers)
 
 
 def http_error(_: AnyRequest, error: HTTPException) -> Response[dict[str, str]]:
