@@ -154,11 +154,6 @@ DEVIATIONS = (
         ("commands/to_nodes_with_inputs/1/told/*",),
     ),
     Deviation(
-        "A graph that hands over to its parent where it has none says so in a `command` event before its error: "
-        "a `RemoteGraph` hands over there.",
-        ("commands/from_a_graph_without_a_parent/0/told/events/*",),
-    ),
-    Deviation(
         "A checkpoint's metadata always name its thread.",
         ("forks/copied/2/told/body/metadata/thread_id: '<missing>' -> *",),
     ),

@@ -11,7 +11,7 @@ from uuid import UUID
 
 import redis.asyncio
 from langchain_core.runnables import RunnableConfig
-from langgraph.errors import GraphDrained, ParentCommand, UnknownInterruptError
+from langgraph.errors import GraphDrained, UnknownInterruptError
 from langgraph.store.base import BaseStore
 
 from treadle import json
@@ -32,7 +32,6 @@ from treadle_worker.attempt import Attempt
 from treadle_worker.inputs import graph_input, run_config
 from treadle_worker.leases import LeaseKeeper
 from treadle_worker.resumption import answers_left, goes_on
-from treadle_worker.wire import handed_over
 
 log = logging.getLogger(__name__)
 
@@ -218,8 +217,6 @@ class Executor:
         except Exception as error:
             log.info("graph raised: %r", error, exc_info=error)
             failure = _error(error)
-            if isinstance(error, ParentCommand):
-                writer.write("command", json.encode(handed_over(error)))
             writer.write("error", json.encode(failure))
             untouched = isinstance(error, UnknownInterruptError)
             return Ended(await attempt.stopped("error", failure, untouched=untouched))

@@ -6,8 +6,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, cast
 
 from langchain_core.messages import BaseMessage, BaseMessageChunk, message_chunk_to_message
-from langgraph.errors import ParentCommand
-from langgraph.types import Command
 
 from treadle import json
 
@@ -58,17 +56,6 @@ class WireFormat:
             yield "messages/partial" + suffix, json.encode([whole])
         else:
             yield "messages/complete" + suffix, json.encode([message])
-
-
-def handed_over(error: ParentCommand) -> dict[str, Any]:
-    """The command with which a graph hands over to a parent that it has not here: a RemoteGraph obeys it there."""
-    [command] = cast("tuple[Command[Any]]", error.args)
-    return {
-        "graph": Command.PARENT,
-        "update": command.update,
-        "resume": command.resume,
-        "goto": command.goto,
-    }
 
 
 def _debug(payload: Mapping[str, Any]) -> Mapping[str, Any]:
