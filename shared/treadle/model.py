@@ -48,6 +48,10 @@ class MultitaskStrategy(StrEnum):
     ROLLBACK = "rollback"
 
 
+# Kept with a run for Treadle's own use, and not shown.
+PRIVATE_KWARGS = frozenset({"trace"})
+
+
 class Record(msgspec.Struct, frozen=True, kw_only=True):
     """Base of values that are read from a row."""
 

@@ -25,7 +25,7 @@ SecondsOrNone = Meta(ge=0, le=YEAR_SECS)
 # A host name, address or nothing, and perhaps a port.
 HOST = r"(\[[^\]]*\]|[^\[\]:,/?@]*)(:\d+)?"
 # Their values hold passwords: they are never shown.
-SECRETS = frozenset({"database_uri", "redis_uri", "nats_url"})
+SECRETS = frozenset({"database_uri", "redis_uri", "nats_url", "treadle_webhook_secret"})
 
 
 def doc(text: str) -> Meta:
@@ -111,6 +111,36 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         SecondsOrNone,
         doc("How long the result of an ended stateless run stays readable to its waiter."),
     ] = 60
+
+    treadle_webhook_secret: Annotated[
+        str,
+        doc(
+            "Key that signs webhooks, `whsec_` and base64 or any text; several with spaces. None: no signature."
+        ),
+    ] = ""
+    treadle_webhook_allowed_networks: Annotated[
+        str, doc("Networks that webhooks may call although they are not public: `127.0.0.0/8, 10.1.0.0/16`.")
+    ] = ""
+    treadle_webhook_timeout_secs: Annotated[
+        float, Seconds, doc("Longest time that one attempt to deliver a webhook may take.")
+    ] = 10
+    treadle_webhook_max_attempts: Annotated[
+        int, Positive, doc("Attempts to deliver a webhook, after which it is given up.")
+    ] = 15
+    treadle_webhook_max_age_secs: Annotated[
+        float, Seconds, doc("How long after the end of its run a webhook is tried at the most.")
+    ] = 86400
+    treadle_webhook_retry_secs: Annotated[
+        float,
+        Seconds,
+        doc("Pause after the first failed attempt; each pause is twice the last, an hour at most."),
+    ] = 5
+    treadle_webhook_interval_secs: Annotated[
+        float, Seconds, doc("How often the scheduler looks for webhooks that are due.")
+    ] = 1
+    treadle_webhook_keep_secs: Annotated[
+        float, SecondsOrNone, doc("How long the record of a delivered or failed webhook is kept.")
+    ] = 604800
 
     log_level: Annotated[
         Literal["DEBUG", "INFO", "WARNING", "ERROR"], doc("Least severe log record that is written.")

@@ -29,6 +29,7 @@ from treadle.store.opening import open_store
 from treadle.streaming import EventHub, StreamLimits, connect
 from treadle.telemetry.metrics import Metrics
 from treadle.telemetry.tracing import Tracing
+from treadle.webhooks.build import webhook_policy
 from treadle_api.ends import Ends
 from treadle_api.limits import MAX_BODY_BYTES
 from treadle_api.mcp.answers import Answers
@@ -88,6 +89,7 @@ class Parts:
 async def build(given: Given) -> AsyncGenerator[Parts]:
     """Connect to the servers and build the parts; waits for Postgres, not for NATS or Redis."""
     settings, registry, tracing = given.settings, given.registry, given.tracing
+    policy = webhook_policy(given.config, settings)
     pool = await patiently("Postgres", lambda: _ready(settings, registry))
     redis = connect(settings.redis_uri)
     nats = Nats(settings.nats_url, name="api")
@@ -115,7 +117,7 @@ async def build(given: Given) -> AsyncGenerator[Parts]:
             choice = AssistantChoice(registry, assistants)
             ttl = given.config.checkpointer.thread_ttl.default
             creation = Creation(
-                choice, runs, threads, publisher, cancellation, metrics, tracing, ttl, request_headers
+                choice, runs, threads, publisher, cancellation, policy, metrics, tracing, ttl, request_headers
             )
             results = Results(runs, threads, hub, ends)
             removal = Removal(threads, runs, cancellation, results, Pruning(pool, checkpoints))

@@ -17,6 +17,7 @@ from treadle.db.pool import connect_pool
 from treadle.db.runs import Runs
 from treadle.db.store import StoreItems
 from treadle.db.threads import Threads
+from treadle.db.webhooks import Webhooks
 from treadle.errors import Unavailable
 from treadle.messaging.connection import Nats
 from treadle.messaging.wakeups import WakeupPublisher
@@ -24,6 +25,7 @@ from treadle.patience import patiently
 from treadle.service import Given
 from treadle.telemetry.metrics import Metrics
 from treadle.telemetry.server import serve_metrics
+from treadle.webhooks.build import webhook_delivery, webhook_sender
 from treadle_scheduler.delays import Delays
 from treadle_scheduler.duty import Duty
 from treadle_scheduler.expiry import Expiry
@@ -31,6 +33,7 @@ from treadle_scheduler.forgetting import Forgetting
 from treadle_scheduler.leader import Leader
 from treadle_scheduler.lifetimes import Lifetimes
 from treadle_scheduler.sweeper import Sweeper
+from treadle_scheduler.webhooks import WebhookDuty, WebhookRecords
 
 log = logging.getLogger(__name__)
 
@@ -59,7 +62,7 @@ async def run(given: Given) -> None:
 
 async def _work(given: Given, stack: AsyncExitStack) -> None:
     settings = given.settings
-    metrics = Metrics()
+    metrics, sender = Metrics(), webhook_sender(given.config, settings)
     if (server := serve_metrics(metrics, settings.metrics_port)) is not None:
         stack.callback(server.close)
     pool = await patiently(
@@ -75,13 +78,20 @@ async def _work(given: Given, stack: AsyncExitStack) -> None:
         checkpoint_pool(settings.database_uri, size=1, service="scheduler")
     )
     runs, threads = Runs(pool), Threads(pool)
+    webhooks = WebhookDuty(
+        webhook_delivery(pool, sender, settings, metrics), settings.treadle_webhook_interval_secs
+    )
     duties: Sequence[Duty] = [
         Sweeper(runs, publisher, metrics, settings.treadle_sweep_interval_secs, settings.treadle_sweep_batch),
         Delays(runs, publisher, metrics, settings.treadle_delay_interval_secs),
         Expiry(threads, settings.treadle_stateless_ttl_secs),
         Lifetimes(threads, Pruning(pool, checkpoints), given.config.checkpointer.thread_ttl),
         Forgetting(StoreItems(pool), given.config.store.ttl),
+        webhooks,
+        WebhookRecords(Webhooks(pool), settings.treadle_webhook_keep_secs),
     ]
     log.info("ready")
     lead = Leadership(pool, "scheduler", holder, settings.treadle_leader_lease_secs)
-    await Leader(lead, settings.treadle_leader_lease_secs, duties, metrics).run()
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(webhooks.outbox.run(), name="webhooks")
+        await Leader(lead, settings.treadle_leader_lease_secs, duties, metrics).run()

@@ -7,6 +7,7 @@ import logging
 import os
 import socket
 from contextlib import AsyncExitStack
+from uuid import UUID
 
 from treadle.checkpoint.pool import checkpoint_pool
 from treadle.db.pool import connect_pool
@@ -19,6 +20,8 @@ from treadle.store.opening import open_store
 from treadle.streaming import CancelBus, EventPublisher, StreamLimits, connect
 from treadle.telemetry.metrics import Metrics
 from treadle.telemetry.server import serve_metrics
+from treadle.webhooks.build import webhook_delivery, webhook_sender
+from treadle.webhooks.outbox import Outbox
 from treadle_worker import cancels
 from treadle_worker.drain import Drain
 from treadle_worker.execution import Executor, Parts
@@ -29,6 +32,10 @@ from treadle_worker.spans import Spans
 log = logging.getLogger(__name__)
 
 ENSURE_RETRY_SECS = 1.0
+WEBHOOKS_AT_ONCE = 32
+WEBHOOKS_WAITING = 1000
+# What is not delivered when the worker stops is the scheduler's.
+LAST_WEBHOOKS_SECS = 3.0
 
 
 def worker_name() -> str:
@@ -47,6 +54,7 @@ class Worker:
         self._tracing = given.tracing
         self._name = worker_name()
         self._metrics = Metrics()
+        self._sender = webhook_sender(given.config, settings)
         self._drain = Drain(settings.bg_job_shutdown_grace_period_secs)
         self._nats = Nats(settings.nats_url, name=self._name, on_connect=self._ensure_queue)
 
@@ -57,9 +65,10 @@ class Worker:
             built = await self._drain.unless_started(self._build(stack))
             if built is None:
                 return
-            executor, slots, bus = built
+            executor, slots, bus, webhooks = built
             async with asyncio.TaskGroup() as tasks:
                 listener = tasks.create_task(cancels.listen(bus, executor), name="cancels")
+                delivering = tasks.create_task(webhooks.run(), name="webhooks")
                 serving = [tasks.create_task(slot.serve(), name=f"slot-{n}") for n, slot in enumerate(slots)]
                 log.info(
                     "%s ready: %s slots on route %s", self._name, len(slots), self._settings.treadle_route
@@ -67,9 +76,12 @@ class Worker:
                 await self._drain.started.wait()
                 await self._drain.finish(executor, serving)
                 listener.cancel()
+                webhooks.close()
+                await asyncio.wait({delivering}, timeout=LAST_WEBHOOKS_SECS)
+                delivering.cancel()
         log.info("%s stopped", self._name)
 
-    async def _build(self, stack: AsyncExitStack) -> tuple[Executor, list[Slot], CancelBus]:
+    async def _build(self, stack: AsyncExitStack) -> tuple[Executor, list[Slot], CancelBus, Outbox[UUID]]:
         settings = self._settings
         if (server := serve_metrics(self._metrics, settings.metrics_port)) is not None:
             stack.callback(server.close)
@@ -109,6 +121,8 @@ class Worker:
                 timeout_secs=settings.bg_job_timeout_secs,
             )
         )
+        delivery = webhook_delivery(pool, self._sender, settings, self._metrics)
+        webhooks = Outbox[UUID](delivery.for_run, at_once=WEBHOOKS_AT_ONCE, waiting=WEBHOOKS_WAITING)
         lease = Lease(self._name, settings.treadle_lease_secs, settings.bg_job_max_retries)
         stream = self._nats.client.jetstream()
         slots = [
@@ -120,11 +134,12 @@ class Worker:
                 lease,
                 self._metrics,
                 Spans(self._tracing, settings.treadle_route),
+                webhooks,
                 self._drain.started,
             )
             for _ in range(settings.n_jobs_per_worker)
         ]
-        return executor, slots, CancelBus(redis)
+        return executor, slots, CancelBus(redis), webhooks
 
     async def _ensure_queue(self) -> None:
         """Make the stream and this route's consumer; after NATS lost its data as well as at the first start."""

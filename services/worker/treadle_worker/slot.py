@@ -10,6 +10,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Iterable, Sequence
+from uuid import UUID
 
 from treadle.db.pool import postgres_errors
 from treadle.db.runs import Claim, EndedRun, Lease, Outcome, Runs
@@ -17,6 +18,7 @@ from treadle.errors import Unavailable
 from treadle.messaging.wakeups import NATS_ERRORS, Delivery, WakeupInbox
 from treadle.model import Run, RunStatus
 from treadle.telemetry.metrics import Metrics
+from treadle.webhooks.outbox import Outbox
 from treadle_worker.active import ActiveRun
 from treadle_worker.execution import Ended, Executor, HandedBack, Lost
 from treadle_worker.leases import LeaseKeeper
@@ -44,6 +46,7 @@ class Slot:
         lease: Lease,
         metrics: Metrics,
         spans: Spans,
+        webhooks: Outbox[UUID],
         draining: asyncio.Event,
     ) -> None:
         self._inbox = inbox
@@ -53,6 +56,7 @@ class Slot:
         self._lease = lease
         self._metrics = metrics
         self._spans = spans
+        self._webhooks = webhooks
         self._draining = draining
 
     async def serve(self) -> None:
@@ -125,6 +129,8 @@ class Slot:
                 self._executor.forget(following)
                 return
             await self._announce(claim.ended)
+            if following.kwargs.get("webhook"):
+                self._webhooks.put(following.run_id)  # without room for it, it is the scheduler's
             if isinstance(ended, HandedBack):
                 await self._nak(delivery, 0 if self._draining.is_set() else LOOK_AGAIN_SECS)
                 return

@@ -5,7 +5,8 @@ The steps themselves (locks, transitions, invariants) are in migrations/0002_run
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Any, Literal, TypeVar
 from uuid import UUID
@@ -14,9 +15,9 @@ import asyncpg
 import msgspec
 
 from treadle import json
-from treadle.db.pool import Pool
+from treadle.db.pool import Connection, Pool, transaction
 from treadle.db.rows import Row, read
-from treadle.model import CancelAction, MultitaskStrategy, Run
+from treadle.model import CancelAction, MultitaskStrategy, Run, RunStatus
 
 # No row: the assistant is not what the caller remembers, and nothing was created.
 CREATE = """
@@ -30,6 +31,9 @@ FINISH = (
 )
 HAND_BACK = "select * from treadle.hand_back($1, $2, $3)"
 CANCEL = "select * from treadle.cancel($1, $2, $3)"
+CANCEL_RUNS = "select * from treadle.cancel_runs($1, $2, $3, $4)"
+# Where there are runs to cancel, in the order in which threads are locked.
+THREADS_WITH = "select distinct thread_id from treadle.run where status = any($1) order by thread_id"
 
 # Extend the leases that are still ours. Rows that do not come back are lost; a cancel comes along.
 HEARTBEAT = """
@@ -251,7 +255,21 @@ class Runs:
 
     async def create(self, new: NewRun) -> Created:
         """Accept a run: lock its thread, apply the multitask strategy, insert it. One round trip."""
-        rows = await self._pool.fetch(
+        return await self._create(self._pool, new)
+
+    async def create_all(self, new: Sequence[NewRun]) -> list[Created]:
+        """Accept all of these, or none: then the last of the answers says why, and there is none after it."""
+        created: list[Created] = []
+        with suppress(_NotAll):
+            async with transaction(self._pool) as connection:
+                for each in new:
+                    created.append(await self._create(connection, each))
+                    if created[-1].run is None:
+                        raise _NotAll
+        return created
+
+    async def _create(self, where: Pool | Connection, new: NewRun) -> Created:
+        rows = await where.fetch(
             CREATE,
             new.run_id,
             new.thread_id,
@@ -317,6 +335,21 @@ class Runs:
         """Write the cancel to the row; the caller signals the worker when the outcome is `signalled`."""
         row = await self._answer(CANCEL, thread_id, run_id, action)
         return CancelledRun(run_id, row["outcome"], row["status"], row["attempt"])
+
+    async def cancel_some(
+        self,
+        thread_id: UUID,
+        statuses: Collection[RunStatus],
+        action: CancelAction,
+        run_ids: Sequence[UUID] | None = None,
+    ) -> list[CancelledRun]:
+        """Cancel the runs of a thread that have one of the statuses; with ids, only these."""
+        rows = await self._pool.fetch(CANCEL_RUNS, thread_id, list(statuses), run_ids, action)
+        return [CancelledRun(row["run_id"], row["outcome"], row["status"], row["attempt"]) for row in rows]
+
+    async def threads_with(self, statuses: Collection[RunStatus]) -> list[UUID]:
+        """The threads that have a run with one of the statuses."""
+        return [row["thread_id"] for row in await self._pool.fetch(THREADS_WITH, list(statuses))]
 
     async def get(self, thread_id: UUID, run_id: UUID, *, gone: bool = False) -> Run | None:
         """One run; `gone` also finds a stateless one that has ended and waits for its removal."""
@@ -394,6 +427,10 @@ class Runs:
         """The one row with which a step of the protocol answers."""
         [row] = await self._pool.fetch(statement, *parameters)
         return row
+
+
+class _NotAll(Exception):
+    """Rolls a batch back of which one run cannot be created."""
 
 
 UNSTORABLE = (asyncpg.DataError, asyncpg.ProgramLimitExceededError)

@@ -41,7 +41,11 @@ def environment(
     options: DevOptions, backends: Sequence[Backend], environ: Mapping[str, str]
 ) -> dict[str, str]:
     """The environment of every service: the user's, with what `treadle dev` decides."""
-    defaults = {"BG_JOB_SHUTDOWN_GRACE_PERIOD_SECS": _DRAIN_SECS, "LOG_FORMAT": "text"}
+    defaults = {
+        "BG_JOB_SHUTDOWN_GRACE_PERIOD_SECS": _DRAIN_SECS,
+        "LOG_FORMAT": "text",
+        "TREADLE_WEBHOOK_ALLOWED_NETWORKS": "127.0.0.0/8,::1/128",
+    }
     decided = {
         "LANGGRAPH_CONFIG": str(options.project.config),
         "N_JOBS_PER_WORKER": str(options.jobs_per_worker),

@@ -18,6 +18,7 @@ from treadle.graphs.storage import (
     checked_checkpointer,
     checked_store,
 )
+from treadle.graphs.webhooks import WebhooksSection, checked_webhooks
 
 # A graph id is a path segment of URLs and part of subjects.
 GRAPH_ID = re.compile(r"^[^/\s?#]{1,128}$")
@@ -42,6 +43,7 @@ class ConfigFile(msgspec.Struct, frozen=True):
     store: StoreSection | None = None
     checkpointer: CheckpointerSection | None = None
     http: Http | None = None
+    webhooks: WebhooksSection | None = None
 
 
 class Config(msgspec.Struct, frozen=True):
@@ -54,6 +56,7 @@ class Config(msgspec.Struct, frozen=True):
     store: StoreSection = StoreSection()
     checkpointer: CheckpointerSection = CheckpointerSection()
     http: Http = Http()
+    webhooks: WebhooksSection = WebhooksSection()
 
     @property
     def folder(self) -> Path:
@@ -78,6 +81,7 @@ def read_config(path: Path) -> Config:
         store=checked_store(path, file.store or StoreSection()),
         checkpointer=checked_checkpointer(path, file.checkpointer or CheckpointerSection()),
         http=_http(path, file.http or Http()),
+        webhooks=checked_webhooks(path, file.webhooks or WebhooksSection()),
     )
 
 

@@ -39,7 +39,9 @@ ended: the claim ended a run whose workers had died, too often or after a cancel
 LeaseLoss: TypeAlias = Literal["taken_over", "unreachable"]
 """Why a worker stopped a run that it held; unreachable: Postgres was, until the lease ended."""
 WakeupSource: TypeAlias = Literal["create", "sweeper", "delay"]
-Duty: TypeAlias = Literal["wake", "delay", "expire", "forget", "ttl"]
+Duty: TypeAlias = Literal["wake", "delay", "expire", "forget", "ttl", "webhook", "forget_webhooks"]
+WebhookVerdict: TypeAlias = Literal["delivered", "retry", "refused", "failed"]
+"""What came of an attempt to deliver a webhook; refused: its address is forbidden; failed: it is given up."""
 
 BUCKETS: Final = (
     *(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5),
@@ -136,6 +138,10 @@ class Metrics:
         )
         self.wakeup_failures: Mapping[WakeupSource, Counter] = self._counters(
             "wakeup_publish_failures", "Wake-ups that NATS did not take.", "source", get_args(WakeupSource)
+        )
+
+        self.webhooks: Mapping[WebhookVerdict, Counter] = self._counters(
+            "webhook_attempts", "Attempts to deliver a webhook.", "verdict", get_args(WebhookVerdict)
         )
 
     def _events(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Annotated, Any, Literal
+from uuid import UUID
 
 from msgspec import Meta, Struct
 
@@ -50,8 +51,18 @@ class Config(Struct, kw_only=True, omit_defaults=True):
     run_name: str | None = None
 
 
+class LangSmithTracer(Struct, kw_only=True, omit_defaults=True):
+    """Where LangSmith files the trace of a run, on a worker that sends it traces."""
+
+    project_name: str | None = None
+    example_id: str | None = None
+
+
 class NewRun(Struct, kw_only=True):
-    """A run to be made, on a thread or stateless."""
+    """A run to be made, on a thread or stateless.
+
+    `on_completion` is about the thread that a stateless run gets; `on_disconnect`, about a client that waits.
+    """
 
     assistant_id: str
     input: Any = None
@@ -74,4 +85,20 @@ class NewRun(Struct, kw_only=True):
     durability: Durability | None = None
     strict_resume: bool | None = None
     checkpoint_during: bool | None = None
-    webhook: str | None = None
+    webhook: Annotated[str, Meta(min_length=1)] | None = None
+    feedback_keys: list[str] | None = None
+    langsmith_tracer: LangSmithTracer | None = None
+
+
+class BatchRun(NewRun, kw_only=True):
+    """One run of a batch: stateless, unless it names a thread."""
+
+    thread_id: UUID | None = None
+
+
+class RunsCancel(Struct, kw_only=True):
+    """Which runs to cancel: all of a status, on whichever thread, or some of one thread."""
+
+    status: Literal["pending", "running", "all"] | None = None
+    thread_id: str | None = None
+    run_ids: list[str] | None = None

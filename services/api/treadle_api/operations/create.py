@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
@@ -12,15 +13,17 @@ from treadle.db.pool import postgres_errors
 from treadle.db.runs import Created, Runs
 from treadle.db.runs import NewRun as Row
 from treadle.db.threads import Threads
-from treadle.errors import Conflict, InvalidRequest
+from treadle.errors import Conflict
 from treadle.messaging.subjects import wakeup_subject
 from treadle.messaging.wakeups import Source, WakeupPublisher
 from treadle.model import Assistant, MultitaskStrategy, Run, Ttl
 from treadle.telemetry import conventions
 from treadle.telemetry.metrics import Metrics
 from treadle.telemetry.tracing import Tracing
+from treadle.webhooks.policy import WebhookPolicy
 from treadle_api.bodies.fields import Checkpoint
-from treadle_api.bodies.runs import NewRun
+from treadle_api.bodies.runs import BatchRun, NewRun
+from treadle_api.ids import new_id
 from treadle_api.missing import no_thread
 from treadle_api.operations.assistants import AssistantChoice
 from treadle_api.operations.cancel import Cancellation
@@ -40,6 +43,7 @@ class Creation:
         threads: Threads,
         publisher: WakeupPublisher,
         cancellation: Cancellation,
+        webhook_policy: WebhookPolicy,
         metrics: Metrics,
         tracing: Tracing,
         default_ttl: Ttl | None,
@@ -51,6 +55,7 @@ class Creation:
         self._default_ttl = default_ttl
         self._publisher = publisher
         self._cancellation = cancellation
+        self._webhook_policy = webhook_policy
         self._metrics = metrics
         self._tracing = tracing
         self._headers = headers
@@ -64,34 +69,53 @@ class Creation:
             Conflict: the thread is busy, and the strategy is `reject`.
             Unavailable: Postgres cannot be reached; nothing was accepted.
         """
-        row, created = await self._insert(run_id, thread_id, body, stateless=stateless)
-        if created.outcome == "thread_not_found":
-            raise no_thread(thread_id, ". Create it first, or send `if_not_exists`: `create`.")
-        if created.outcome == "busy" or created.run is None:
-            raise Conflict(
-                "Thread is already running a task. Wait for it to finish or choose a different multitask strategy."
-            )
+        while True:
+            row = await self._row(run_id, thread_id, body, stateless=stateless)
+            with postgres_errors("creating a run"):
+                await self._make_thread(row)
+                created = await self._runs.create(row)
+            if not self._out_of_date(row, created):
+                return await self._accepted(row, created)
+
+    async def create_all(self, bodies: Sequence[BatchRun]) -> list[Run]:
+        """Accept all of these runs in one transaction, in their order, or none of them. Raises as `create` does."""
+        while True:
+            rows = [await self._row_of_batch(body) for body in bodies]
+            # Two batches with threads in common must not wait for each other in a circle.
+            ordered = sorted(rows, key=lambda row: row.thread_id)
+            with postgres_errors("creating a batch of runs"):
+                for row in ordered:
+                    await self._make_thread(row)
+                created = await self._runs.create_all(ordered)
+            if not self._out_of_date(ordered[len(created) - 1], created[-1]):
+                break
+        _must_be_created(ordered[len(created) - 1], created[-1])
+        runs = {
+            row.run_id: await self._accepted(row, each) for row, each in zip(ordered, created, strict=True)
+        }
+        return [runs[row.run_id] for row in rows]
+
+    def _out_of_date(self, row: Row, created: Created) -> bool:
+        """Whether the assistant has changed since it was remembered; it is read again then."""
+        changed = created.outcome == "assistant_changed"
+        if changed:
+            self._choice.forget(row.assistant_id)
+        return changed
+
+    async def _accepted(self, row: Row, created: Created) -> Run:
+        """Tell who must know of a run that is committed."""
+        run = _must_be_created(row, created)
         self._metrics.runs_created.inc()
         for cancelled in created.cancelled:
             await self._cancellation.announce(cancelled, row.strategy)
-        if created.run.not_before is None:
-            await self._wake(created.run)
-        return created.run
+        if run.not_before is None:
+            await self._wake(run)
+        return run
 
-    async def _insert(
-        self, run_id: UUID, thread_id: UUID, body: NewRun, *, stateless: bool
-    ) -> tuple[Row, Created]:
-        """The run's row, made from the assistant as it is, and not as it is remembered."""
-        while True:
-            assistant = await self._choice.choose(body.assistant_id)
-            row = self._row(run_id, thread_id, body, assistant, stateless=stateless)
-            with postgres_errors("creating a run"):
-                if self._default_ttl is not None and row.if_not_exists == "create" and not row.stateless:
-                    await self._threads.create(thread_id, row.thread_metadata, self._default_ttl)
-                created = await self._runs.create(row)
-            if created.outcome != "assistant_changed":
-                return row, created
-            self._choice.forget(assistant.assistant_id)
+    async def _make_thread(self, row: Row) -> None:
+        """A thread that comes with its run lives as long as one that is made by itself."""
+        if self._default_ttl is not None and row.if_not_exists == "create" and not row.stateless:
+            await self._threads.create(row.thread_id, row.thread_metadata, self._default_ttl)
 
     async def _wake(self, run: Run) -> None:
         """Tell the workers. When NATS does not take it, the sweeper does."""
@@ -102,9 +126,15 @@ class Creation:
             published = await self._publisher.publish(run, Source.CREATE, headers=self._trace())
         (self._metrics.wakeups if published else self._metrics.wakeup_failures)["create"].inc()
 
-    def _row(
-        self, run_id: UUID, thread_id: UUID, body: NewRun, assistant: Assistant, *, stateless: bool
-    ) -> Row:
+    async def _row_of_batch(self, body: BatchRun) -> Row:
+        stateless = body.thread_id is None
+        return await self._row(new_id(), body.thread_id or new_id(), body, stateless=stateless)
+
+    async def _row(self, run_id: UUID, thread_id: UUID, body: NewRun, *, stateless: bool) -> Row:
+        """The run's row, made from the assistant as it is remembered."""
+        assistant = await self._choice.choose(body.assistant_id)
+        if body.webhook is not None:
+            self._webhook_policy.check(body.webhook)
         ids = {"graph_id": assistant.graph_id, "assistant_id": str(assistant.assistant_id)}
         kwargs = _kwargs(body, assistant)
         kwargs["config"]["configurable"] |= self._headers.configurable
@@ -132,10 +162,18 @@ class Creation:
         return headers
 
 
+def _must_be_created(row: Row, created: Created) -> Run:
+    if created.outcome == "thread_not_found":
+        raise no_thread(row.thread_id, ". Create it first, or send `if_not_exists`: `create`.")
+    if created.outcome == "busy" or created.run is None:
+        raise Conflict(
+            "Thread is already running a task. Wait for it to finish or choose a different multitask strategy."
+        )
+    return created.run
+
+
 def _kwargs(body: NewRun, assistant: Assistant) -> dict[str, Any]:
     """What the worker executes, and what a client sees of its request."""
-    if body.webhook is not None:
-        raise InvalidRequest("webhook: this server does not call webhooks; leave the field out.")
     modes = body.stream_mode or "values"
     return {
         "input": body.input,
@@ -150,7 +188,15 @@ def _kwargs(body: NewRun, assistant: Assistant) -> dict[str, Any]:
         "resumable": bool(body.stream_resumable),
         "durability": body.durability or ("exit" if body.checkpoint_during is False else "async"),
         **({"strict_resume": True} if body.strict_resume else {}),
+        "webhook": body.webhook,
+        "feedback_keys": body.feedback_keys,
+        **_tracer(body),
     }
+
+
+def _tracer(body: NewRun) -> dict[str, Any]:
+    tracer = body.langsmith_tracer
+    return {} if tracer is None else {"langsmith_tracer": msgspec.to_builtins(tracer)}
 
 
 def _checkpoint(body: NewRun) -> dict[str, Any] | None:
