@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Callable, Mapping
 from enum import Enum
 from typing import Any, Literal, cast, get_args, get_origin
@@ -18,6 +19,8 @@ log = logging.getLogger(__name__)
 RETRY_AFTER_SECS = "1"
 # What the framework calls the body of a request.
 BODY = "data"
+# Where in a body that is a list; the framework passes over it.
+IN_A_LIST = re.compile(r" - at `\$\.data(\[\d+\].*)`$")
 
 AnyRequest = Request[Any, Any, Any]
 
@@ -32,15 +35,18 @@ def treadle_error(request: AnyRequest, error: TreadleError) -> Response[dict[str
 
 def validation_error(request: AnyRequest, error: ValidationException) -> Response[dict[str, str]]:
     """A body or parameter of the wrong shape: each problem with the field that it is in."""
-    problems = [_problem(request, item) for item in error.extra or ()]
+    place = IN_A_LIST.search(str(error.__cause__))
+    problems = [_problem(request, item, place[1] if place else "") for item in error.extra or ()]
     return _answer(422, "; ".join(problems) or error.detail)
 
 
-def _problem(request: AnyRequest, item: Any) -> str:
+def _problem(request: AnyRequest, item: Any, place: str) -> str:
     if not isinstance(item, Mapping):
         return str(item)
     problem = cast("Mapping[str, Any]", item)
     key, message = str(problem.get("key", "")), str(problem.get("message", problem))
+    if key == BODY and place:
+        key = place
     choices = _choices(request, key) if message.startswith("Invalid enum value") else ()
     hint = f". Send one of: {', '.join(choices)}" if choices else ""
     if key == BODY:
@@ -52,6 +58,8 @@ def _choices(request: AnyRequest, key: str) -> tuple[str, ...]:
     """What the field of the body could be, if it is one of a few names."""
     data = request.route_handler.parsed_data_field
     kind: Any = None if data is None else data.annotation
+    if get_origin(kind) is list:
+        kind, key = get_args(kind)[0], key.partition(".")[2]
     if not (isinstance(kind, type) and issubclass(kind, msgspec.Struct)):
         return ()
     name = key.partition("[")[0].partition(".")[0]

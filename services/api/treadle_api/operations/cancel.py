@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Collection, Sequence
 from uuid import UUID
 
 import redis.asyncio
@@ -14,6 +15,8 @@ from treadle.model import ROLLED_BACK, CancelAction, MultitaskStrategy, Run, Run
 from treadle.streaming import CancelBus, StreamLimits, publish_end
 
 log = logging.getLogger(__name__)
+
+ACTIVE = frozenset({RunStatus.PENDING, RunStatus.RUNNING})
 
 
 class Cancellation:
@@ -38,6 +41,36 @@ class Cancellation:
         if cancelled.outcome == "finished":
             raise NotFound(f"No matching runs to cancel: run {run_id} has ended already.")
         await self.announce(cancelled, action)
+
+    async def cancel_some(self, thread_id: UUID, run_ids: Sequence[UUID], action: CancelAction) -> None:
+        """Cancel those of these runs that have not ended.
+
+        Raises:
+            NotFound: there is none.
+        """
+        with postgres_errors("cancelling runs"):
+            cancelled = await self._runs.cancel_some(thread_id, ACTIVE, action, run_ids)
+        if not cancelled:
+            raise NotFound(
+                f"No runs found to cancel: none of those named is pending or running on thread {thread_id}."
+            )
+        for run in cancelled:
+            await self.announce(run, action)
+
+    async def cancel_all(self, statuses: Collection[RunStatus], action: CancelAction) -> None:
+        """Cancel all runs that have one of the statuses, thread after thread.
+
+        Raises:
+            NotFound: there is none.
+        """
+        found = False
+        with postgres_errors("cancelling runs"):
+            for thread_id in await self._runs.threads_with(statuses):
+                for run in await self._runs.cancel_some(thread_id, statuses, action):
+                    found = True
+                    await self.announce(run, action)
+        if not found:
+            raise NotFound(f"No runs found to cancel: none is {' or '.join(sorted(statuses))}.")
 
     async def announce_removal(self, run: Run) -> None:
         """A run's row is gone: its worker can write nothing more, and should stop; whoever watches it is told."""

@@ -17,19 +17,22 @@ from treadle.db.threads import Threads
 from treadle.errors import InvalidRequest
 from treadle.model import CancelAction, RunStatus
 from treadle.streaming import parse_last_event_id
-from treadle_api.bodies.fields import QueryLimit, QueryOffset
-from treadle_api.bodies.runs import NewRun
+from treadle_api.bodies.fields import QueryOffset
+from treadle_api.bodies.runs import NewRun, RunsCancel
 from treadle_api.ids import new_id, read_id
 from treadle_api.missing import no_run, no_thread
 from treadle_api.openapi import EVENTS, VALUES
-from treadle_api.operations.cancel import Cancellation
+from treadle_api.operations.cancel import ACTIVE, Cancellation
 from treadle_api.operations.create import Creation
 from treadle_api.operations.removal import Removal
 from treadle_api.operations.serving import Serving
-from treadle_api.views.runs import RunView, run_view
+from treadle_api.paging import selected
+from treadle_api.views.runs import RunField, RunView, run_view
 
 PATH = "/threads/{thread_id:str}/runs"
 ONE = PATH + "/{run_id:str}"
+# A run is wide: it holds its input and its context.
+MOST_LISTED = 10_000
 
 
 @post(PATH, status_code=200, summary="Create a run in the background")
@@ -58,16 +61,17 @@ async def list_runs(
     thread_id: str,
     runs: Runs,
     threads: Threads,
-    limit: QueryLimit = 10,
+    limit: Annotated[int, Parameter(ge=0, le=MOST_LISTED)] = 10,
     offset: QueryOffset = 0,
     status: RunStatus | None = None,
-) -> list[RunView]:
+    select: Annotated[list[RunField] | None, Parameter(query="select")] = None,
+) -> Response[list[RunView]] | Response[list[dict[str, Any]]]:
     thread = read_id("thread", thread_id)
     with postgres_errors("listing runs"):
         found = await runs.of_thread(thread, status=status, limit=limit, offset=offset)
         if not found and await threads.get(thread) is None:
             raise no_thread(thread)
-    return [run_view(run) for run in found]
+    return Response([selected(run_view(run), select) for run in found])
 
 
 @get(ONE, summary="Get a run")
@@ -138,6 +142,29 @@ async def cancel_run(
     return ASGIResponse(status_code=202)
 
 
+@post(
+    "/runs/cancel",
+    status_code=204,
+    summary="Cancel several runs: some of a thread, or all that are pending, running, or either",
+)
+async def cancel_runs(
+    data: RunsCancel, cancellation: Cancellation, action: str = CancelAction.INTERRUPT.value
+) -> None:
+    wanted = _action(action)
+    if data.status is not None:
+        if data.thread_id is not None or data.run_ids is not None:
+            raise InvalidRequest(
+                "status: it is about the runs of all threads; leave out `thread_id` and `run_ids`."
+            )
+        statuses = ACTIVE if data.status == "all" else [RunStatus(data.status)]
+        await cancellation.cancel_all(statuses, wanted)
+    elif data.thread_id is not None and data.run_ids is not None:
+        run_ids = [read_id("run", run_id) for run_id in data.run_ids]
+        await cancellation.cancel_some(read_id("thread", data.thread_id), run_ids, wanted)
+    else:
+        raise InvalidRequest("body: send `status`, or `thread_id` with `run_ids`.")
+
+
 def _action(text: str) -> CancelAction:
     try:
         return CancelAction(text)
@@ -159,6 +186,7 @@ router = Router(
         join_run,
         join_stream,
         cancel_run,
+        cancel_runs,
     ],
     tags=["runs"],
 )

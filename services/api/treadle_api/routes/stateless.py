@@ -5,7 +5,8 @@ from __future__ import annotations
 from litestar import Response, Router, post
 from litestar.types import ASGIApp
 
-from treadle_api.bodies.runs import NewRun
+from treadle.errors import InvalidRequest
+from treadle_api.bodies.runs import BatchRun, NewRun
 from treadle_api.ids import new_id
 from treadle_api.openapi import EVENTS, VALUES
 from treadle_api.operations.create import Creation
@@ -39,4 +40,11 @@ async def stream_run(data: NewRun, serving: Serving) -> ASGIApp:
     return await serving.stream(new_id(), data, stateless=True)
 
 
-router = Router("/", route_handlers=[create_run, wait_run, stream_run], tags=["stateless runs"])
+@post("/runs/batch", status_code=200, summary="Create several runs in the background: all of them, or none")
+async def create_batch(data: list[BatchRun], creation: Creation) -> list[RunView]:
+    if not data:
+        raise InvalidRequest("body: a batch has at least one run.")
+    return [run_view(run) for run in await creation.create_all(data)]
+
+
+router = Router("/", route_handlers=[create_run, wait_run, stream_run, create_batch], tags=["stateless runs"])

@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 from uuid import UUID
 
 from msgspec import Struct
 
-from treadle.model import Run
+from treadle.model import PRIVATE_KWARGS, Run
 from treadle_api.views.moments import moment
 
-# Kept with a run for Treadle's own use.
-PRIVATE_KWARGS = frozenset({"trace"})
+RunField = Literal[
+    "run_id",
+    "thread_id",
+    "assistant_id",
+    "metadata",
+    "status",
+    "kwargs",
+    "multitask_strategy",
+    "created_at",
+    "updated_at",
+    "langsmith_session_name",
+]
 
 
 class RunView(Struct):

@@ -8,6 +8,8 @@ from types import ModuleType
 
 from tests.e2e.reference.scenarios import (
     assistants,
+    batches,
+    bulk_cancels,
     cancels,
     commands,
     errors,
@@ -47,7 +49,9 @@ GROUPS: dict[str, dict[str, Scenario]] = {
         threads,
         states,
         runs,
+        batches,
         cancels,
+        bulk_cancels,
         strategies,
         errors,
         mcp,

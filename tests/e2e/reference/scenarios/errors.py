@@ -23,6 +23,9 @@ WRONG: dict[str, Any] = {
     "context": 5,
     "interrupt_after": 5,
     "webhook": 5,
+    "feedback_keys": ["a", 5],
+    "checkpoint_during": "x",
+    "stream_resumable": "x",
 }
 
 
@@ -39,6 +42,34 @@ async def fields_that_the_reference_server_takes(talk: Talk) -> None:
     runs = f"{await talk.thread()}/runs"
     for name, value in {"on_disconnect": "x", "on_completion": "x", "after_seconds": -1}.items():
         await talk.post(runs, {**STEPS, name: value}, names=name)
+
+
+async def webhooks_that_must_not_be_called(talk: Talk) -> None:
+    runs = f"{await talk.thread()}/runs"
+    for url in (
+        "",
+        "http://",
+        "nowhere",
+        "/ok",
+        "//example.com/x",
+        "ftp://example.com/x",
+        "http://localhost:8000/x",
+        "http://127.0.0.1/x",
+        "http://[::1]/x",
+        "http://[::ffff:127.0.0.1]/x",
+        "http://0.0.0.0/x",
+        "http://169.254.169.254/latest/meta-data",
+        "http://[fe80::1]/x",
+        "http://198.51.100.1/x",
+    ):
+        await talk.post(runs, {**STEPS, "webhook": url}, names="webhook")
+    await talk.post(runs, {**STEPS, "webhook": "http://example.com:99999/x"}, names="webhook")
+
+
+async def webhooks_to_private_addresses(talk: Talk) -> None:
+    runs = f"{await talk.thread()}/runs"
+    for url in ("http://10.1.1.1/x", "http://192.168.1.1/x", "http://[fd00::2]/x"):
+        await talk.post(runs, {**STEPS, "webhook": url, "after_seconds": 600}, names="webhook")
 
 
 async def the_assistant_of_a_run(talk: Talk) -> None:

@@ -50,6 +50,37 @@ async def listed(talk: Talk) -> None:
     await talk.get(f"{thread}/runs?limit=x", names="limit")
 
 
+async def listed_in_part(talk: Talk) -> None:
+    thread = await talk.thread()
+    for number in (1, 2):
+        await talk.run(thread, "steps", {"text": "a"}, metadata={"n": number})
+    await talk.get(f"{thread}/runs?select=run_id&select=status")
+    await talk.get(f"{thread}/runs?select=metadata&limit=1")
+    await talk.get(f"{thread}/runs?limit=0")
+    await talk.get(f"{thread}/runs?limit=5000&select=status")
+    await talk.get(f"{thread}/runs?offset=9")
+    await talk.get(f"{thread}/runs?select=bogus", names="select")
+
+
+async def listed_with_negative_numbers(talk: Talk) -> None:
+    thread = await talk.thread()
+    await talk.get(f"{thread}/runs?limit=-1", names="limit")
+    await talk.get(f"{thread}/runs?offset=-1", names="offset")
+
+
+async def with_all_that_the_client_can_send(talk: Talk) -> None:
+    thread = await talk.thread()
+    await talk.begun(thread, "steps", {"text": "a"}, feedback_keys=["good", "bad"])
+    await talk.begun(
+        thread, "steps", {"text": "a"}, langsmith_tracer={"project_name": "p"}, strict_resume=False
+    )
+    await talk.begun(thread, "steps", {"text": "a"}, checkpoint_during=True, on_disconnect="continue")
+    await talk.begun(thread, "steps", {"text": "a"}, checkpoint_during=False, durability="sync")
+    await talk.begun(thread, "steps", {"text": "a"}, on_completion="keep", stream_resumable=True)
+    last = await talk.begun(thread, "steps", {"text": "a"}, after_seconds=0.1, if_not_exists="create")
+    await talk.ended(last)
+
+
 async def joined_late(talk: Talk) -> None:
     thread = await talk.thread()
     run = await talk.begun(thread, "failing", {"text": "a"})
