@@ -22,6 +22,7 @@ TABLES = (
     "treadle.assistant",
     "treadle.dead_letter",
     "treadle.leader",
+    "treadle.webhook",
     "checkpoints",
     "checkpoint_blobs",
     "checkpoint_writes",

@@ -62,7 +62,6 @@ class Delivery:
         answer = await self._sender.send(owed.url, owed.webhook_id, body)
         verdict, pause = self._retries.judge(answer, owed.attempts, owed.age_secs)
         self._metrics.webhooks[verdict].inc()
-        _tell(owed, answer, verdict, pause)
         try:
             with postgres_errors("writing down an attempt to deliver a webhook"):
                 await self._webhooks.settle(
@@ -75,6 +74,8 @@ class Delivery:
                 )
         except Unavailable as error:
             log.warning("the webhook of run %s will be sent again: %s", owed.run_id, error)
+            return
+        _tell(owed, answer, verdict, pause)
 
 
 def _tell(owed: Owed, answer: Answer, verdict: Verdict, pause: float | None) -> None:

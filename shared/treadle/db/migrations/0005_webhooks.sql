@@ -37,14 +37,15 @@ create table treadle.webhook_attempt (
 );
 
 -- Write down what is owed for a run that ends now.
-create function treadle.owe_webhook(p_run treadle.run, p_status text, p_error json, p_url text)
+create function treadle.owe_webhook(
+    p_run treadle.run, p_status text, p_error json, p_ended_at timestamptz, p_url text)
 returns void language plpgsql as $$
 begin
     p_run.status := p_status;
     p_run.error := p_error;
     p_run.output := null;
-    p_run.ended_at := clock_timestamp();
-    p_run.updated_at := p_run.ended_at;
+    p_run.ended_at := p_ended_at;
+    p_run.updated_at := p_ended_at;
     insert into treadle.webhook (run_id, thread_id, url, run)
     values (p_run.run_id, p_run.thread_id, p_url, to_json(p_run));
 end $$;
@@ -67,21 +68,22 @@ returns text language plpgsql as $$
 declare
     v_status text := case p_run.cancel_action when 'interrupt' then 'interrupted' else p_status end;
     v_url    text := p_run.kwargs ->> 'webhook';
+    v_now    timestamptz := clock_timestamp();
 begin
     if p_run.cancel_action = 'rollback' then
         if v_url is not null then
-            perform treadle.owe_webhook(p_run, 'rollback', null, v_url);
+            perform treadle.owe_webhook(p_run, 'rollback', null, v_now, v_url);
         end if;
         perform treadle.roll_back(p_run.thread_id, p_run.run_id);
         return 'rolled_back';
     end if;
     update treadle.run
        set status = v_status, output = p_output, error = p_error,
-           ended_at = clock_timestamp(), updated_at = clock_timestamp()
+           ended_at = v_now, updated_at = v_now
      where run_id = p_run.run_id;
     delete from treadle.lease where run_id = p_run.run_id;
     if v_url is not null then
-        perform treadle.owe_webhook(p_run, v_status, p_error, v_url);
+        perform treadle.owe_webhook(p_run, v_status, p_error, v_now, v_url);
     end if;
     return v_status;
 end $$;

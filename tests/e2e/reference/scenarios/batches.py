@@ -54,7 +54,7 @@ async def none_of_them(talk: Talk) -> None:
     )
     await talk.post("/runs/batch", [STEPS, {**STEPS, "assistant_id": "nograph"}], names="nograph")
     await talk.post("/runs/batch", [STEPS, {**STEPS, "metadata": 5}], names="[1].metadata")
-    await talk.post("/runs/batch", [STEPS, {**STEPS, "assistant_id": str(uuid4())}], names="assistant")
+    await talk.post("/runs/batch", [STEPS, {**STEPS, "assistant_id": str(uuid4())}], names="Assistant")
     await talk.post("/runs/batch", "{bad")
 
 

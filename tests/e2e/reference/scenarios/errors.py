@@ -77,7 +77,7 @@ async def the_assistant_of_a_run(talk: Talk) -> None:
     for way in ("", "/wait", "/stream"):
         await talk.post(runs + way, {"input": {}}, names="assistant_id")
         await talk.post(runs + way, {**STEPS, "assistant_id": "nograph"}, names="nograph")
-        await talk.post(runs + way, {**STEPS, "assistant_id": str(uuid4())}, names="assistant")
+        await talk.post(runs + way, {**STEPS, "assistant_id": str(uuid4())}, names="Assistant")
         await talk.post(f"/runs{way}", {**STEPS, "assistant_id": "nograph"}, names="nograph")
     await talk.post(runs, {**STEPS, "assistant_id": 5}, names="assistant_id")
 
