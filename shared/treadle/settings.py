@@ -114,9 +114,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
     treadle_webhook_secret: Annotated[
         str,
-        doc(
-            "Key that signs webhooks, `whsec_` and base64 or any text; several with spaces. None: no signature."
-        ),
+        doc("Key that signs webhooks, `whsec_` and base64 or any text; several with spaces."),
     ] = ""
     treadle_webhook_allowed_networks: Annotated[
         str, doc("Networks that webhooks may call although they are not public: `127.0.0.0/8, 10.1.0.0/16`.")
