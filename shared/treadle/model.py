@@ -135,6 +135,24 @@ class AssistantVersion(Record, frozen=True, kw_only=True):
     created_at: datetime
 
 
+class Cron(Record, frozen=True, kw_only=True):
+    """Runs that are made on a schedule. `payload` is what is asked for each time, as a request for a run has it."""
+
+    cron_id: UUID
+    assistant_id: UUID
+    thread_id: UUID | None
+    schedule: str
+    timezone: str | None
+    end_time: datetime | None
+    enabled: bool
+    on_run_completed: Literal["delete", "keep"] | None
+    payload: dict[str, Any]
+    metadata: dict[str, Any]
+    next_run_date: datetime | None
+    created_at: datetime
+    updated_at: datetime
+
+
 def default_assistant_id(graph_id: str) -> UUID:
     """The id of the assistant that every graph has."""
     return uuid5(ASSISTANT_NAMESPACE, graph_id)

@@ -34,6 +34,7 @@ DEVIATIONS = (
             "cancels/too_late_or_unknown/5/told/status: 404 -> 422",
             "states/history/6/told/*",
             "assistants/versions/13/told/status: 404 -> 422",
+            "crons/refused/17/told/status: 404 -> 422",
         ),
     ),
     Deviation(
@@ -71,7 +72,28 @@ DEVIATIONS = (
     ),
     Deviation(
         "`sort_order` counts without `sort_by` too: by time of creation.",
-        ("assistants/found/16/told/body/*/name: *",),
+        ("assistants/found/16/told/body/*/name: *", "crons/found/13/told/body/*"),
+    ),
+    Deviation(
+        "A cron's `payload` is the request for each of its runs, without what the cron has besides.",
+        (
+            *(
+                f"crons/*/payload/{name}: * -> '<missing>'"
+                for name in ("schedule", "timezone", "end_time", "enabled", "on_run_completed")
+            ),
+            "crons/*/payload/config: {'configurable': {'cron_id': *}} -> '<missing>'",
+            "crons/*/payload/config/configurable: {'cron_id': *} -> '<missing>'",
+            "crons/*/payload/config/configurable/cron_id: * -> '<missing>'",
+        ),
+    ),
+    Deviation(
+        "Metadata that are merged into a cron's are merged into those of its runs too.",
+        ("crons/changed/*/payload/metadata/k: '<missing>' -> 1",),
+    ),
+    Deviation(
+        "A cron that could not run as it is meant is refused: with an end that is past or no time, with an unknown "
+        "strategy, with `context` beside `configurable`, with `on_run_completed` for a thread that exists already.",
+        ("crons/taken_by_the_reference_server/*",),
     ),
     Deviation(
         "A filter that no version of an assistant matches finds none; it is no error.",

@@ -16,6 +16,7 @@ from treadle_api.openapi import openapi
 from treadle_api.parts import Parts
 from treadle_api.routes import (
     assistants,
+    crons,
     docs,
     mcp,
     runs,
@@ -41,6 +42,7 @@ ROUTERS: tuple[tuple[Router, str], ...] = (
     (state.router, "disable_threads"),
     (runs.router, "disable_runs"),
     (stateless.router, "disable_runs"),
+    (crons.router, "disable_runs"),
     (store.router, "disable_store"),
     (mcp.router, "disable_mcp"),
 )

@@ -11,6 +11,10 @@ def no_assistant(assistant_id: UUID) -> NotFound:
     return NotFound(f"Assistant with ID {assistant_id} not found")
 
 
+def no_cron(cron_id: UUID) -> NotFound:
+    return NotFound(f"Cron with ID {cron_id} not found")
+
+
 def no_thread(thread_id: UUID, way_out: str = "") -> NotFound:
     return NotFound(f"Thread with ID {thread_id} not found{way_out}")
 

@@ -13,6 +13,7 @@ from treadle.checkpoint.pool import checkpoint_pool
 from treadle.checkpoint.pruning import Pruning
 from treadle.db.assistants import Assistants
 from treadle.db.checkpoints import Checkpoints
+from treadle.db.crons import Crons
 from treadle.db.pool import Pool, connect_pool, postgres_errors
 from treadle.db.runs import Runs
 from treadle.db.thread_search import ThreadSearch
@@ -40,6 +41,7 @@ from treadle_api.operations.assistant_edits import AssistantEdits
 from treadle_api.operations.assistants import AssistantChoice
 from treadle_api.operations.cancel import Cancellation
 from treadle_api.operations.create import Creation
+from treadle_api.operations.crons import CronEdits
 from treadle_api.operations.following import Following
 from treadle_api.operations.graphs import Graphs
 from treadle_api.operations.health import HealthCheck
@@ -73,6 +75,8 @@ class Parts:
     states: States
     memory: Memory
     creation: Creation
+    crons: Crons
+    cron_edits: CronEdits
     cancellation: Cancellation
     removal: Removal
     serving: Serving
@@ -119,6 +123,7 @@ async def build(given: Given) -> AsyncGenerator[Parts]:
             creation = Creation(
                 choice, runs, threads, publisher, cancellation, policy, metrics, tracing, ttl, request_headers
             )
+            crons = Crons(pool)
             results = Results(runs, threads, hub, ends)
             removal = Removal(threads, runs, cancellation, results, Pruning(pool, checkpoints))
             graphs = Graphs(registry, AsyncPostgresSaver(checkpoints), store)
@@ -144,6 +149,8 @@ async def build(given: Given) -> AsyncGenerator[Parts]:
                 states=States(registry, pool, threads, checkpoints, store),
                 memory=Memory(store),
                 creation=creation,
+                crons=crons,
+                cron_edits=CronEdits(pool, crons, threads, creation),
                 cancellation=cancellation,
                 removal=removal,
                 serving=Serving(creation, cancellation, results, streams, runs, heartbeat),

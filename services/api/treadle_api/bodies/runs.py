@@ -58,34 +58,39 @@ class LangSmithTracer(Struct, kw_only=True, omit_defaults=True):
     example_id: str | None = None
 
 
-class NewRun(Struct, kw_only=True):
-    """A run to be made, on a thread or stateless.
+class RunFields(Struct, kw_only=True):
+    """What a run is given, be it made now or on a schedule."""
 
-    `on_completion` is about the thread that a stateless run gets; `on_disconnect`, about a client that waits.
-    """
-
-    assistant_id: str
     input: Any = None
     command: Command | None = None
     config: Config | None = None
     context: dict[str, Any] | None = None
     metadata: dict[str, Any] | None = None
-    checkpoint: Checkpoint | None = None
-    checkpoint_id: str | None = None
     stream_mode: StreamMode | list[StreamMode] | None = None
     stream_subgraphs: bool | None = None
     stream_resumable: bool | None = None
     interrupt_before: Literal["*"] | list[str] | None = None
     interrupt_after: Literal["*"] | list[str] | None = None
     multitask_strategy: MultitaskStrategy | None = None
+    durability: Durability | None = None
+    checkpoint_during: bool | None = None
+    webhook: Annotated[str, Meta(min_length=1)] | None = None
+
+
+class NewRun(RunFields, kw_only=True):
+    """A run to be made, on a thread or stateless.
+
+    `on_completion` is about the thread that a stateless run gets; `on_disconnect`, about a client that waits.
+    """
+
+    assistant_id: str
+    checkpoint: Checkpoint | None = None
+    checkpoint_id: str | None = None
     on_disconnect: OnDisconnect | None = None
     on_completion: Literal["delete", "keep"] | None = None
     if_not_exists: Literal["create", "reject"] | None = None
     after_seconds: Delay | None = None
-    durability: Durability | None = None
     strict_resume: bool | None = None
-    checkpoint_during: bool | None = None
-    webhook: Annotated[str, Meta(min_length=1)] | None = None
     feedback_keys: list[str] | None = None
     langsmith_tracer: LangSmithTracer | None = None
 

@@ -77,6 +77,12 @@ class Creation:
             if not self._out_of_date(row, created):
                 return await self._accepted(row, created)
 
+    async def check(self, body: NewRun) -> Assistant:
+        """The assistant of a run that could be made now; raises as `create` does, and makes nothing."""
+        assistant = await self._choice.choose(body.assistant_id)
+        self._checked_kwargs(body, assistant)
+        return assistant
+
     async def create_all(self, bodies: Sequence[BatchRun]) -> list[Run]:
         """Accept all of these runs in one transaction, in their order, or none of them. Raises as `create` does."""
         while True:
@@ -133,10 +139,8 @@ class Creation:
     async def _row(self, run_id: UUID, thread_id: UUID, body: NewRun, *, stateless: bool) -> Row:
         """The run's row, made from the assistant as it is remembered."""
         assistant = await self._choice.choose(body.assistant_id)
-        if body.webhook is not None:
-            self._webhook_policy.check(body.webhook)
+        kwargs = self._checked_kwargs(body, assistant)
         ids = {"graph_id": assistant.graph_id, "assistant_id": str(assistant.assistant_id)}
-        kwargs = _kwargs(body, assistant)
         kwargs["config"]["configurable"] |= self._headers.configurable
         if trace := self._trace():
             kwargs["trace"] = trace
@@ -155,6 +159,11 @@ class Creation:
             delay_secs=body.after_seconds or None,
             stateless=stateless and body.on_completion != "keep",
         )
+
+    def _checked_kwargs(self, body: NewRun, assistant: Assistant) -> dict[str, Any]:
+        if body.webhook is not None:
+            self._webhook_policy.check(body.webhook)
+        return _kwargs(body, assistant)
 
     def _trace(self) -> dict[str, str]:
         headers: dict[str, str] = {}

@@ -12,6 +12,7 @@ from tests.e2e.reference.scenarios import (
     bulk_cancels,
     cancels,
     commands,
+    crons,
     errors,
     forks,
     graphs,
@@ -56,6 +57,7 @@ GROUPS: dict[str, dict[str, Scenario]] = {
         errors,
         mcp,
         assistants,
+        crons,
         store,
     )
 }

@@ -1,0 +1,52 @@
+"""Crons, as clients get them."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from msgspec import Struct
+
+from treadle.model import Cron
+from treadle_api.views.moments import moment
+
+
+class CronView(Struct):
+    cron_id: UUID
+    assistant_id: UUID
+    thread_id: UUID | None
+    user_id: str | None
+    end_time: str | None
+    schedule: str
+    timezone: str | None
+    payload: dict[str, Any]
+    next_run_date: str | None
+    metadata: dict[str, Any]
+    on_run_completed: str | None
+    enabled: bool
+    created_at: str
+    updated_at: str
+
+
+def cron_view(cron: Cron) -> CronView:
+    return CronView(
+        cron_id=cron.cron_id,
+        assistant_id=cron.assistant_id,
+        thread_id=cron.thread_id,
+        user_id=None,
+        end_time=_moment(cron.end_time),
+        schedule=cron.schedule,
+        timezone=cron.timezone,
+        payload=cron.payload,
+        next_run_date=_moment(cron.next_run_date),
+        metadata=cron.metadata,
+        on_run_completed=cron.on_run_completed,
+        enabled=cron.enabled,
+        created_at=moment(cron.created_at),
+        updated_at=moment(cron.updated_at),
+    )
+
+
+def _moment(at: datetime | None) -> str | None:
+    return None if at is None else moment(at)

@@ -1,0 +1,154 @@
+"""Everything that is said to Postgres about crons."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any, Literal
+from uuid import UUID
+
+import asyncpg
+import msgspec
+
+from treadle import json
+from treadle.db.pool import Connection, Pool
+from treadle.db.rows import Row, read
+from treadle.model import Cron
+
+SortBy = Literal[
+    "cron_id", "assistant_id", "thread_id", "next_run_date", "end_time", "created_at", "updated_at"
+]
+SortOrder = Literal["asc", "desc"]
+
+CREATE = """
+insert into treadle.cron (cron_id, assistant_id, thread_id, schedule, timezone, end_time, enabled,
+                          on_run_completed, payload, metadata, next_run_date)
+values ($1, $2, $3, $4, $5, $6, $7, $8, $9::text::json, $10::text::jsonb, $11) returning *
+"""
+REPLACE = """
+update treadle.cron
+   set schedule = $2, timezone = $3, end_time = $4, enabled = $5, on_run_completed = $6,
+       payload = $7::text::json, metadata = $8::text::jsonb, next_run_date = $9, updated_at = clock_timestamp()
+ where cron_id = $1 returning *
+"""
+LOCK = "select * from treadle.cron where cron_id = $1 for no key update"
+GET = "select * from treadle.cron where cron_id = $1"
+DELETE = "delete from treadle.cron where cron_id = $1 returning cron_id"
+MATCHES = """
+ where ($1::uuid is null or assistant_id = $1) and ($2::uuid is null or thread_id = $2)
+   and ($3::text is null or metadata @> $3::jsonb) and ($4::boolean is null or enabled = $4)
+"""
+SEARCH = (
+    "select * from treadle.cron {matches} order by {column} {order} nulls last, cron_id limit $5 offset $6"
+)
+COUNT = "select count(*) from treadle.cron {matches}"
+
+
+class CronFields(msgspec.Struct, frozen=True, kw_only=True):
+    """What of a cron can change."""
+
+    schedule: str
+    timezone: str | None
+    end_time: datetime | None
+    enabled: bool
+    on_run_completed: Literal["delete", "keep"] | None
+    payload: dict[str, Any]
+    metadata: dict[str, Any]
+    next_run_date: datetime | None
+
+
+class CronFilter(msgspec.Struct, frozen=True, kw_only=True):
+    """Which crons: of an assistant, of a thread, with these metadata among theirs, enabled or not."""
+
+    assistant_id: UUID | None = None
+    thread_id: UUID | None = None
+    metadata: dict[str, Any] | None = None
+    enabled: bool | None = None
+
+    @property
+    def parameters(self) -> tuple[UUID | None, UUID | None, str | None, bool | None]:
+        metadata = json.jsonb_text(json.encode(self.metadata)) if self.metadata else None
+        return self.assistant_id, self.thread_id, metadata, self.enabled
+
+
+class Crons:
+    """The crons in Postgres."""
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+
+    async def create(
+        self, cron_id: UUID, assistant_id: UUID, thread_id: UUID | None, fields: CronFields
+    ) -> Cron | None:
+        """Make a cron; None when its assistant or its thread is gone."""
+        try:
+            row = await self._pool.fetchrow(
+                CREATE,
+                cron_id,
+                assistant_id,
+                thread_id,
+                fields.schedule,
+                fields.timezone,
+                fields.end_time,
+                fields.enabled,
+                fields.on_run_completed,
+                json.text(fields.payload),
+                json.jsonb_text(json.encode(fields.metadata)),
+                fields.next_run_date,
+            )
+        except asyncpg.ForeignKeyViolationError:
+            return None
+        return _cron(row)
+
+    async def get(self, cron_id: UUID) -> Cron | None:
+        return _cron(await self._pool.fetchrow(GET, cron_id))
+
+    async def delete(self, cron_id: UUID) -> bool:
+        """Remove a cron; False when there is none. Runs that it made go on."""
+        return await self._pool.fetchval(DELETE, cron_id) is not None
+
+    async def search(
+        self,
+        wanted: CronFilter,
+        limit: int,
+        offset: int,
+        *,
+        sort_by: SortBy = "created_at",
+        sort_order: SortOrder = "desc",
+    ) -> list[Cron]:
+        """Crons, newest first unless sorted otherwise."""
+        statement = SEARCH.format(matches=MATCHES, column=sort_by, order=sort_order)
+        rows = await self._pool.fetch(statement, *wanted.parameters, limit, offset)
+        return [read(Cron, row) for row in rows]
+
+    async def count(self, wanted: CronFilter) -> int:
+        return await self._pool.fetchval(COUNT.format(matches=MATCHES), *wanted.parameters)
+
+    async def clock(self) -> datetime:
+        """The database's clock, by which crons are due."""
+        return await self._pool.fetchval("select clock_timestamp()")
+
+
+async def lock_cron(connection: Connection, cron_id: UUID) -> Cron | None:
+    """Read a cron that nobody else can change, or find due, until the caller's transaction ends."""
+    return _cron(await connection.fetchrow(LOCK, cron_id))
+
+
+async def replace_cron(connection: Connection, cron_id: UUID, fields: CronFields) -> Cron:
+    """Change a cron that the caller has locked."""
+    [row] = await connection.fetch(
+        REPLACE,
+        cron_id,
+        fields.schedule,
+        fields.timezone,
+        fields.end_time,
+        fields.enabled,
+        fields.on_run_completed,
+        json.text(fields.payload),
+        json.jsonb_text(json.encode(fields.metadata)),
+        fields.next_run_date,
+    )
+    return read(Cron, row)
+
+
+def _cron(row: Row | None) -> Cron | None:
+    return None if row is None else read(Cron, row)

@@ -1,0 +1,157 @@
+"""Crons: kept and checked; they are not run yet."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any, cast
+from uuid import uuid4
+from zoneinfo import ZoneInfo
+
+import pytest
+from langgraph_sdk.client import LangGraphClient
+from langgraph_sdk.errors import NotFoundError, UnprocessableEntityError
+
+from tests.e2e.steps import new_thread
+
+NOON = "0 12 * * *"
+
+
+async def create(client: LangGraphClient, graph: str = "steps", **body: Any) -> dict[str, Any]:
+    """A cron that is due at noon, unless told otherwise; the client calls it a run."""
+    return cast("dict[str, Any]", await cast(Any, client.crons).create(graph, **{"schedule": NOON, **body}))
+
+
+async def find(client: LangGraphClient, cron: dict[str, Any]) -> dict[str, Any]:
+    found = await client.crons.search(metadata=cron["metadata"])
+    return cast("dict[str, Any]", next(each for each in found if each["cron_id"] == cron["cron_id"]))
+
+
+def next_noon(now: datetime) -> datetime:
+    noon = now.replace(hour=12, minute=0, second=0, microsecond=0)
+    return (noon if noon > now else noon + timedelta(days=1)).astimezone(UTC)
+
+
+async def test_a_cron_keeps_what_its_runs_are_to_be(client: LangGraphClient) -> None:
+    body: dict[str, Any] = {
+        "input": {"text": "a"},
+        "config": {"tags": ["t"], "recursion_limit": 9},
+        "context": {"a": 1},
+        "metadata": {"team": str(uuid4())},
+        "interrupt_before": ["first"],
+        "multitask_strategy": "reject",
+        "stream_mode": ["values", "updates"],
+        "durability": "sync",
+    }
+    cron = await create(client, **body)
+    assert cron["payload"] == {**body, "assistant_id": cron["assistant_id"]}
+    assert cron["metadata"] == body["metadata"]
+    assert (cron["enabled"], cron["on_run_completed"], cron["thread_id"]) == (True, "delete", None)
+    assert await find(client, cron) == cron
+
+
+async def test_a_cron_is_due_in_its_time_zone(client: LangGraphClient) -> None:
+    for zone in ("America/New_York", "Asia/Kolkata", "UTC"):
+        cron = await create(client, timezone=zone)
+        made = datetime.fromisoformat(cron["created_at"]).astimezone(ZoneInfo(zone))
+        assert datetime.fromisoformat(cron["next_run_date"]) == next_noon(made)
+        assert cron["timezone"] == zone
+
+
+async def test_a_cron_ends(client: LangGraphClient) -> None:
+    end = datetime.now(UTC) + timedelta(days=3)
+    cron = await create(client, end_time=end)
+    assert datetime.fromisoformat(cron["end_time"]) == end
+    assert datetime.fromisoformat(cron["next_run_date"]) < end
+    ends_first = await create(client, schedule="0 12 29 2 *", end_time=end)
+    assert ends_first["next_run_date"] is None
+    without = cast(Any, await client.crons.update(ends_first["cron_id"], end_time=None))
+    assert without["end_time"] is None
+    assert without["next_run_date"].endswith("-02-29T12:00:00+00:00")
+
+
+async def test_what_cannot_be_used_is_refused_with_the_way_out(client: LangGraphClient) -> None:
+    refused: list[tuple[dict[str, Any], str]] = [
+        ({"schedule": "every day"}, r"schedule: 'every day' .*five fields.*@daily"),
+        ({"timezone": "Berlin"}, "timezone: 'Berlin' .*'Europe/Berlin'"),
+        ({"end_time": datetime(2020, 1, 1, tzinfo=UTC)}, r"end_time: 2020-01-01.* is past.*leave it out"),
+        ({"multitask_strategy": "bogus"}, r"multitask_strategy: .*reject, enqueue"),
+        ({"context": {"a": 1}, "config": {"configurable": {"b": 1}}}, "context: .*not both"),
+        ({"graph": "nograph"}, "assistant_id: .*'nograph'"),
+    ]
+    cron = await create(client)
+    for body, said in refused:
+        with pytest.raises(UnprocessableEntityError, match=said):
+            await create(client, **body)
+    for name in ("schedule", "timezone"):
+        with pytest.raises(UnprocessableEntityError, match=f"{name}: "):
+            await client.crons.update(cron["cron_id"], **cast(Any, {name: "bogus"}))
+    with pytest.raises(UnprocessableEntityError, match="nothing to change"):
+        await client.crons.update(cron["cron_id"])
+
+
+async def test_a_cron_is_changed(client: LangGraphClient) -> None:
+    team = str(uuid4())
+    cron = await create(client, input={"text": "a"}, metadata={"team": team}, context={"a": 1})
+    one = cron["cron_id"]
+    changed = cast(
+        Any,
+        await client.crons.update(
+            one, schedule="30 6 * * * 15", timezone="Europe/Berlin", metadata={"more": 1}, input={"text": "b"}
+        ),
+    )
+    due = datetime.fromisoformat(changed["next_run_date"]).astimezone(ZoneInfo("Europe/Berlin"))
+    assert (due.hour, due.minute, due.second) == (6, 30, 15)
+    assert changed["metadata"] == changed["payload"]["metadata"] == {"team": team, "more": 1}
+    assert changed["payload"]["input"] == {"text": "b"}
+    newer = cast(Any, await client.crons.update(one, config={"tags": ["t"], "configurable": {"b": 2}}))
+    assert newer["payload"]["config"] == {"tags": ["t"], "configurable": {"b": 2}}
+    assert "context" not in newer["payload"]
+    newest = cast(Any, await client.crons.update(one, context={"c": 3}))
+    assert newest["payload"]["config"] == {"tags": ["t"]}
+    assert newest["payload"]["context"] == {"c": 3}
+    off = cast(Any, await client.crons.update(one, enabled=False, on_run_completed="keep"))
+    assert (off["enabled"], off["on_run_completed"]) == (False, "keep")
+
+
+async def test_crons_are_found_counted_and_removed(client: LangGraphClient) -> None:
+    team = {"team": str(uuid4())}
+    crons = [
+        await create(client, graph, schedule=f"{minute} 12 29 2 *", enabled=minute != 1, metadata=team)
+        for minute, graph in enumerate(("steps", "steps", "chat"))
+    ]
+    earliest = await client.crons.search(
+        metadata=team, sort_by="next_run_date", sort_order="asc", select=["cron_id"]
+    )
+    assert [dict(each) for each in earliest] == [{"cron_id": each["cron_id"]} for each in crons]
+    off = await client.crons.search(metadata=team, enabled=False)
+    assert [each["cron_id"] for each in off] == [crons[1]["cron_id"]]
+    page = await client.crons.search(metadata=team, limit=2, offset=1)
+    assert [each["cron_id"] for each in page] == [crons[1]["cron_id"], crons[0]["cron_id"]]
+    assert await client.crons.count(metadata=team) == 3
+    assert await client.crons.count(metadata=team, assistant_id=crons[2]["assistant_id"]) == 1
+    await client.crons.delete(crons[0]["cron_id"])
+    assert await client.crons.count(metadata=team) == 2
+    with pytest.raises(NotFoundError, match=crons[0]["cron_id"]):
+        await client.crons.delete(crons[0]["cron_id"])
+    with pytest.raises(NotFoundError, match=crons[0]["cron_id"]):
+        await client.crons.update(crons[0]["cron_id"], enabled=True)
+
+
+async def test_a_cron_goes_with_its_thread_and_with_its_assistant(client: LangGraphClient) -> None:
+    thread = await new_thread(client)
+    made = await client.crons.create_for_thread(thread, "steps", schedule=NOON, input={"text": "a"})
+    on_a_thread = cast("dict[str, Any]", made)
+    assert (on_a_thread["thread_id"], on_a_thread["on_run_completed"]) == (thread, None)
+    assert await client.crons.count(thread_id=thread) == 1
+    with pytest.raises(UnprocessableEntityError, match="on_run_completed: "):
+        await client.crons.update(on_a_thread["cron_id"], on_run_completed="delete")
+    await client.threads.delete(thread)
+    assert await client.crons.count(thread_id=thread) == 0
+    with pytest.raises(NotFoundError, match=thread):
+        await client.crons.create_for_thread(thread, "steps", schedule=NOON)
+    assistant = (await client.assistants.create("steps"))["assistant_id"]
+    await create(client, assistant)
+    await client.assistants.delete(assistant)
+    assert await client.crons.count(assistant_id=assistant) == 0
+    with pytest.raises(NotFoundError, match=assistant):
+        await create(client, assistant)

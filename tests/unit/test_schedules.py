@@ -1,0 +1,91 @@
+"""When schedules are due, above all where clocks are changed."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from treadle.errors import InvalidRequest
+from treadle.schedules import Schedule
+
+
+def due(expression: str, timezone: str | None, start: str, times: int) -> list[str]:
+    """The next times in the zone of the schedule, as day, hour and minute with the offset."""
+    schedule, moment = Schedule(expression, timezone), datetime.fromisoformat(start)
+    found: list[str] = []
+    for _ in range(times):
+        following = schedule.after(moment)
+        assert following is not None
+        moment = following
+        found.append(moment.astimezone(ZoneInfo(timezone or "UTC")).strftime("%d %H:%M%z"))
+    return found
+
+
+def test_a_time_that_the_clock_leaves_out_is_made_up_for() -> None:
+    """New York goes from 02:00 to 03:00 on 8 March 2026."""
+    assert due("30 2 * * *", "America/New_York", "2026-03-07T12:00-05:00", 2) == [
+        "08 03:00-0400",
+        "09 02:30-0400",
+    ]
+
+
+def test_a_time_that_comes_twice_counts_once() -> None:
+    """New York has 01:30 twice on 1 November 2026."""
+    assert due("30 1 * * *", "America/New_York", "2026-10-31T12:00-04:00", 2) == [
+        "01 01:30-0400",
+        "02 01:30-0500",
+    ]
+
+
+def test_what_goes_by_the_hour_is_due_every_hour() -> None:
+    assert due("0 * * * *", "Europe/Berlin", "2026-10-25T01:30+02:00", 3) == [
+        "25 02:00+0200",
+        "25 02:00+0100",
+        "25 03:00+0100",
+    ]
+    assert due("0 * * * *", "Europe/Berlin", "2026-03-29T01:30+01:00", 2) == [
+        "29 03:00+0200",
+        "29 04:00+0200",
+    ]
+
+
+def test_noon_stays_noon_in_its_zone() -> None:
+    assert due("0 12 * * *", "Europe/Berlin", "2026-10-24T11:00Z", 2) == ["25 12:00+0100", "26 12:00+0100"]
+    assert due("0 12 * * *", None, "2026-10-24T11:00Z", 2) == ["24 12:00+0000", "25 12:00+0000"]
+
+
+@pytest.mark.parametrize(
+    ("expression", "expected"),
+    [
+        ("*/15 * * * *", "2026-11-21T10:15:00"),
+        ("0 12 * * * 30", "2026-11-21T12:00:30"),
+        ("* * * * * */20", "2026-11-21T10:00:20"),
+        ("@daily", "2026-11-22T00:00:00"),
+        ("@yearly", "2027-01-01T00:00:00"),
+        ("0 12 * * 7", "2026-11-22T12:00:00"),
+        ("0 12 * jan mon-fri", "2027-01-01T12:00:00"),
+        ("0 12 L * ?", "2026-11-30T12:00:00"),
+        ("0 12 * * 5#3", "2026-12-18T12:00:00"),
+        ("0 0 29 2 *", "2028-02-29T00:00:00"),
+    ],
+)
+def test_expressions(expression: str, expected: str) -> None:
+    moment = datetime(2026, 11, 21, 10, 0, 0, 500_000, tzinfo=UTC)
+    assert Schedule(expression, None).after(moment) == datetime.fromisoformat(expected).replace(tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    "expression",
+    ["", "bogus", "* * * *", "61 * * * *", "* * * * * * *", "@reboot", "H * * * *", "0 0 30 2 *"],
+)
+def test_a_schedule_that_cannot_be_used_is_refused(expression: str) -> None:
+    with pytest.raises(InvalidRequest, match="schedule: "):
+        Schedule(expression, None)
+
+
+@pytest.mark.parametrize("timezone", ["", "bogus", "+02:00", "../etc/passwd", "America", "\0"])
+def test_a_zone_that_does_not_exist_is_refused(timezone: str) -> None:
+    with pytest.raises(InvalidRequest, match="timezone: "):
+        Schedule("* * * * *", timezone)
