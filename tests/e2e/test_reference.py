@@ -267,6 +267,53 @@ DEVIATIONS = (
             "store/refused_*/told/headers/content-type: '<missing>' -> 'application/json'",
         ),
     ),
+    Deviation(
+        "The form of A2A answers is that of its official library: lists that are empty are left out, streams name their "
+        "charset, errors have `data`, and what the protocol does not allow is refused in the library's words.",
+        (
+            "a2a/*/told/body/result/history: [] -> '<missing>'",
+            "a2a/streamed/*/told/headers/content-type: *",
+            "a2a/streamed/1/told/events/*/append: '<missing>' -> False",
+            "a2a/streamed/1/told/events/*/lastChunk: '<missing>' -> True",
+            "a2a/*/told/body/error/data: '<missing>' -> *",
+            "a2a/refused/*/told/body/error/message: *",
+            "a2a/refused/5/told/body/error/code: -32602 -> -32600",
+        ),
+    ),
+    Deviation(
+        "An A2A task has its artifacts whenever it is asked for, what it asks is the message of its status too, and "
+        "there is no such message where there is nothing to say.",
+        (
+            "a2a/*/told/body/result/artifacts: '<missing>' -> *",
+            "a2a/*/status/message: '<missing>' -> *",
+            "a2a/a_conversation/[123]/told/body/result/status/message: * -> '<missing>'",
+            "a2a/a_conversation/4/asked/body/params/message/messageId: *",
+        ),
+    ),
+    Deviation(
+        "The artifact of an A2A task in which nothing was said is the values as data, not as Python would print them.",
+        (
+            "a2a/*/told/body/result/artifacts/0/parts/0/data: '<missing>' -> *",
+            "a2a/*/told/body/result/artifacts/0/parts/0/kind: 'text' -> 'data'",
+            "a2a/*/told/body/result/artifacts/0/parts/0/text: * -> '<missing>'",
+        ),
+    ),
+    Deviation(
+        "An A2A task that failed says when, and what failed beside what kind of error it was.",
+        (
+            "a2a/*/status/message/parts/0/text: * -> 'ValueError: the node failed on purpose'",
+            "a2a/*/status/message/messageId: *",
+            "a2a/data/1/told/body/result/status/timestamp: '<missing>' -> '<time>'",
+        ),
+    ),
+    Deviation(
+        "An A2A card offers both versions of the protocol, and says nothing that the protocol does not know.",
+        ("a2a/cards/[01]/told/body/*",),
+    ),
+    Deviation(
+        "An A2A message to an assistant that does not exist is a 404, as is its card.",
+        ("a2a/cards/[23]/told/*", "a2a/refused/11/told/*"),
+    ),
 )
 
 _MISSING = "<missing>"

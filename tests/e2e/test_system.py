@@ -45,6 +45,9 @@ ROUTES = {
     "/runs/wait": {"post"},
     "/runs/stream": {"post"},
     "/mcp": {"post", "get", "delete"},
+    "/a2a/{assistant_id}": {"post", "get"},
+    "/a2a/{assistant_id}/.well-known/agent-card.json": {"get"},
+    "/.well-known/agent-card.json": {"get"},
 }
 
 

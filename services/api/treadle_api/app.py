@@ -15,6 +15,7 @@ from treadle_api.observe import Observe
 from treadle_api.openapi import openapi
 from treadle_api.parts import Parts
 from treadle_api.routes import (
+    a2a,
     assistants,
     crons,
     docs,
@@ -45,6 +46,7 @@ ROUTERS: tuple[tuple[Router, str], ...] = (
     (crons.router, "disable_runs"),
     (store.router, "disable_store"),
     (mcp.router, "disable_mcp"),
+    (a2a.router, "disable_a2a"),
 )
 
 

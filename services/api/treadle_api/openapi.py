@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any
 
 from litestar import MediaType, Request
 from litestar.openapi import OpenAPIConfig, ResponseSpec
 from litestar.openapi.plugins import JsonRenderPlugin
-from litestar.openapi.spec import Server
+from litestar.openapi.spec import OpenAPIMediaType, Operation, RequestBody, Schema, Server
+from litestar.openapi.spec.enums import OpenAPIType
 
 from treadle_api.shell.described import add, described
 
@@ -24,6 +26,16 @@ EVENTS = ResponseSpec(
     media_type="text/event-stream",
     generate_examples=False,
 )
+
+
+@dataclass
+class JsonRpc(Operation):
+    """A message whose body is passed on unread, so that the framework does not see it."""
+
+    def __post_init__(self) -> None:
+        schema = Schema(type=OpenAPIType.OBJECT, description="A JSON-RPC 2.0 message of the protocol.")
+        self.request_body = RequestBody(content={"application/json": OpenAPIMediaType(schema=schema)})
+
 
 PROBLEMS = {
     "404": "What the path or the body names does not exist.",

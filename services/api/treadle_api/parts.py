@@ -16,6 +16,7 @@ from treadle.db.checkpoints import Checkpoints
 from treadle.db.crons import Crons
 from treadle.db.pool import Pool, connect_pool, postgres_errors
 from treadle.db.runs import Runs
+from treadle.db.tasks import TaskRuns
 from treadle.db.thread_search import ThreadSearch
 from treadle.db.threads import Threads
 from treadle.db.tools import ToolNames
@@ -31,6 +32,7 @@ from treadle.streaming import EventHub, StreamLimits, connect
 from treadle.telemetry.metrics import Metrics
 from treadle.telemetry.tracing import Tracing
 from treadle.webhooks.build import webhook_policy
+from treadle_api.a2a.endpoint import A2aEndpoint, Sources
 from treadle_api.ends import Ends
 from treadle_api.limits import MAX_BODY_BYTES
 from treadle_api.mcp.answers import Answers
@@ -87,6 +89,7 @@ class Parts:
     http: Http
     request_headers: RequestHeaders
     mcp: McpEndpoint
+    a2a: A2aEndpoint
 
 
 @asynccontextmanager
@@ -130,6 +133,7 @@ async def build(given: Given) -> AsyncGenerator[Parts]:
             streams = Streams(hub, runs, ends, metrics, heartbeat)
             following = Following(creation, streams, results, ends)
             schemas = Schemas(registry, graphs)
+            sources = Sources(TaskRuns(pool), schemas, following, cancellation)
             tools = Tools(ToolNames(pool), schemas)
             mcp = McpEndpoint(Answers(tools, Calls(tools, following)), MAX_BODY_BYTES, heartbeat)
             background.append(tasks.create_task(mcp.run(), name="mcp"))
@@ -161,6 +165,7 @@ async def build(given: Given) -> AsyncGenerator[Parts]:
                 http=given.config.http,
                 request_headers=request_headers,
                 mcp=mcp,
+                a2a=A2aEndpoint(choice, sources, heartbeat),
             )
             for task in background:
                 task.cancel()

@@ -173,15 +173,15 @@ def _decoded(body: bytes) -> Any:
 
 
 async def _events(response: httpx.Response) -> AsyncIterator[Event]:
-    """Names and data. Ids are each server's own; heartbeats are comments."""
+    """Names and data. Ids are each server's own; heartbeats are comments; no name means `message`."""
     name, data = "", ""
     async for line in _lines(response):
         if line.startswith("event: "):
             name = line.removeprefix("event: ")
         elif line.startswith("data: "):
             data += line.removeprefix("data: ")
-        elif not line and name:
-            yield name, json.loads(data) if data else None
+        elif not line and (name or data):
+            yield name or "message", json.loads(data) if data else None
             name, data = "", ""
 
 

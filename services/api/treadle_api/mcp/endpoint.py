@@ -10,8 +10,8 @@ import msgspec
 from litestar.types import ASGIApp, HTTPScope, Receive, Scope, Send
 
 from treadle_api.mcp.answers import Answers
-from treadle_api.mcp.patience import answered_in_time
 from treadle_api.replay import Replay
+from treadle_api.waiting import answered_in_time
 
 SERVER = "treadle_api.mcp.server"
 # The revisions that begin with `initialize`. Later ones answer in the form that fits, by themselves.

@@ -52,9 +52,17 @@ class Following:
         self._ends = ends
 
     @asynccontextmanager
-    async def begin(self, thread_id: UUID, body: NewRun, *, stateless: bool) -> AsyncGenerator[Followed]:
+    async def begin(
+        self, thread_id: UUID, body: NewRun, *, stateless: bool, run_id: UUID | None = None
+    ) -> AsyncGenerator[Followed]:
         """Create a run that is watched from before its first event. Raises as `Creation.create` does."""
-        run_id = new_id()
+        run_id = run_id or new_id()
         async with self._streams.watch_new(run_id) as subscription:
             run = await self._creation.create(run_id, thread_id, body, stateless=stateless)
+            yield Followed(run, subscription, self._ends, self._results)
+
+    @asynccontextmanager
+    async def join(self, run: Run) -> AsyncGenerator[Followed]:
+        """Follow a run that there is already, from the first of its events that is kept."""
+        async with self._streams.watch(run.run_id, None) as subscription:
             yield Followed(run, subscription, self._ends, self._results)

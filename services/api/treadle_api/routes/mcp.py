@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 from litestar import Router, delete, get, post
 from litestar.openapi import ResponseSpec
-from litestar.openapi.spec import OpenAPIMediaType, Operation, RequestBody, Schema
-from litestar.openapi.spec.enums import OpenAPIType
 from litestar.response.base import ASGIResponse
 from litestar.types import ASGIApp
 
 from treadle_api.mcp.endpoint import McpEndpoint
+from treadle_api.openapi import JsonRpc
 
 PATH = "/mcp"
 ANSWER = ResponseSpec(
@@ -23,20 +21,11 @@ ANSWER = ResponseSpec(
 ACCEPTED = ResponseSpec(None, description="A notification, or a response of the client's, has been taken.")
 
 
-@dataclass
-class Posted(Operation):
-    """The framework does not see a body that is passed on unread."""
-
-    def __post_init__(self) -> None:
-        schema = Schema(type=OpenAPIType.OBJECT, description="A JSON-RPC 2.0 message of the protocol.")
-        self.request_body = RequestBody(content={"application/json": OpenAPIMediaType(schema=schema)})
-
-
 @post(
     PATH,
     status_code=200,
     responses={200: ANSWER, 202: ACCEPTED},
-    operation_class=Posted,
+    operation_class=JsonRpc,
     summary="A message of the Model Context Protocol",
 )
 async def post_mcp(body: bytes, mcp: McpEndpoint) -> ASGIApp:

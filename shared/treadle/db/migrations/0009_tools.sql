@@ -6,3 +6,6 @@ create function treadle.tool_name(name text) returns text language sql immutable
 $$;
 
 create index assistant_tool on treadle.assistant (treadle.tool_name(name));
+
+-- Runs that are tasks of the Agent-to-Agent protocol, or parts of one.
+create index run_a2a on treadle.run (assistant_id, seq desc) where metadata ? 'a2a';

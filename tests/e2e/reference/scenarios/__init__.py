@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 from types import ModuleType
 
 from tests.e2e.reference.scenarios import (
+    a2a,
     assistants,
     batches,
     bulk_cancels,
@@ -59,5 +60,6 @@ GROUPS: dict[str, dict[str, Scenario]] = {
         assistants,
         crons,
         store,
+        a2a,
     )
 }

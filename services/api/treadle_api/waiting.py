@@ -17,7 +17,7 @@ async def answered_in_time(
     Whatever is wrong with a request is said at once, so one that takes longer is answered with 200 and JSON.
     """
     messages: list[Message] = []
-    task = asyncio.create_task(_run(app, scope, receive, _collect(messages)), name="mcp")
+    task = asyncio.create_task(_run(app, scope, receive, _collect(messages)), name="answer")
     waiting = False
     try:
         while not (await asyncio.wait({task}, timeout=heartbeat_secs))[0]:
