@@ -299,6 +299,13 @@ async def test_an_agent_that_is_not_there(api: Service) -> None:
         assert (await http.post("/a2a/nobody", json=JSON_RPC)).status_code == 422
 
 
+async def test_a_card_names_the_address_below_the_mount(stack: Stack) -> None:
+    api = await stack.api(MOUNT_PREFIX="/team")
+    async with agent(f"{api.url}/team", "echoing") as client:
+        assert answer(await sent(client, said("hello"))) == "You said: hello"
+    await api.stop()
+
+
 async def test_a_client_that_hangs_up_leaves_its_task_at_work(api: Service) -> None:
     async with agent(api.url, "slow", streaming=True) as client:
         request = SendMessageRequest(message=given({"delay": 0.3}))

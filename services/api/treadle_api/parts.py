@@ -133,6 +133,7 @@ async def build(given: Given) -> AsyncGenerator[Parts]:
             streams = Streams(hub, runs, ends, metrics, heartbeat)
             following = Following(creation, streams, results, ends)
             schemas = Schemas(registry, graphs)
+            prefix = (settings.mount_prefix or given.config.http.mount_prefix).rstrip("/")
             sources = Sources(TaskRuns(pool), schemas, following, cancellation)
             tools = Tools(ToolNames(pool), schemas)
             mcp = McpEndpoint(Answers(tools, Calls(tools, following)), MAX_BODY_BYTES, heartbeat)
@@ -165,7 +166,7 @@ async def build(given: Given) -> AsyncGenerator[Parts]:
                 http=given.config.http,
                 request_headers=request_headers,
                 mcp=mcp,
-                a2a=A2aEndpoint(choice, sources, heartbeat),
+                a2a=A2aEndpoint(choice, sources, prefix, heartbeat),
             )
             for task in background:
                 task.cancel()

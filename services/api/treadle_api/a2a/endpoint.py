@@ -36,11 +36,16 @@ class Sources(NamedTuple):
 
 
 class A2aEndpoint:
-    """Answers the protocol's messages. Its server is loaded with the first of them."""
+    """Answers the protocol's messages. Its server is loaded with the first of them.
 
-    def __init__(self, choice: AssistantChoice, sources: Sources, heartbeat_secs: float) -> None:
+    Args:
+        prefix: that all paths lie under.
+    """
+
+    def __init__(self, choice: AssistantChoice, sources: Sources, prefix: str, heartbeat_secs: float) -> None:
         self._choice = choice
         self._sources = sources
+        self._prefix = prefix
         self._heartbeat_secs = heartbeat_secs
         self._loaded: A2aServer | None = None
 
@@ -52,13 +57,13 @@ class A2aEndpoint:
             NotFound: no assistant has this id.
         """
         assistant = await self._choice.read(assistant_id)
-        return (await self._server()).card(assistant, _url(assistant, base_url))
+        return (await self._server()).card(assistant, self._url(assistant, base_url))
 
     async def answer(self, assistant_id: str, base_url: str, body: bytes) -> ASGIApp:
         """The answer to one POST. Raises as `card` does."""
         assistant = await self._choice.choose(assistant_id)
         server, method = await self._server(), _method(body)
-        answer = partial(server.answer, assistant, _url(assistant, base_url), method)
+        answer = partial(server.answer, assistant, self._url(assistant, base_url), method)
 
         async def app(scope: Scope, receive: Receive, send: Send) -> None:
             replay = Replay(body, receive)
@@ -68,6 +73,9 @@ class A2aEndpoint:
                 await answered_in_time(answer, scope, replay, send, self._heartbeat_secs)
 
         return app
+
+    def _url(self, assistant: Assistant, base_url: str) -> str:
+        return f"{base_url.rstrip('/')}{self._prefix}/a2a/{assistant.assistant_id}"
 
     async def _server(self) -> A2aServer:
         if (server := self._loaded) is None:
@@ -87,7 +95,3 @@ def _method(body: bytes) -> str:
         return msgspec.json.decode(body, type=_Call).method
     except msgspec.DecodeError:
         return ""
-
-
-def _url(assistant: Assistant, base_url: str) -> str:
-    return f"{base_url.rstrip('/')}/a2a/{assistant.assistant_id}"
