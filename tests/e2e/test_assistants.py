@@ -118,6 +118,15 @@ async def test_what_is_no_assistant_is_named(client: LangGraphClient) -> None:
         await client.runs.create(None, "nograph", input={})
 
 
+async def test_numbers_that_are_too_large_are_refused(client: LangGraphClient) -> None:
+    for search in ("/assistants/search", "/runs/crons/search", f"/assistants/{STEPS}/versions"):
+        with pytest.raises(UnprocessableEntityError, match="offset"):
+            await client.http.post(search, json={"offset": 2**63})
+    for xray in ("0", "9" * 5000):
+        with pytest.raises(UnprocessableEntityError, match="xray"):
+            await client.http.get(f"/assistants/steps/graph?xray={xray}")
+
+
 async def test_an_assistant_is_made_once(client: LangGraphClient, ann: Assistant) -> None:
     again: dict[str, Any] = {"assistant_id": ann["assistant_id"], "name": "other"}
     with pytest.raises(ConflictError, match="do_nothing"):
@@ -131,6 +140,9 @@ async def test_a_graph_that_cannot_be_opened_is_refused(client: LangGraphClient)
     with pytest.raises(UnprocessableEntityError, match=r"graph_id: .*'choosy'.*no node for 'bogus'"):
         await client.assistants.create("choosy", context={"words": ["bogus"]})
     made = await client.assistants.create("choosy", context={"words": ["good"]})
+    for graph in ("", "nograph"):
+        with pytest.raises(NotFoundError, match=f"graph '{graph}' is not served here"):
+            await client.http.patch(f"/assistants/{made['assistant_id']}", json={"graph_id": graph})
     with pytest.raises(UnprocessableEntityError, match="no node for 'bogus'"):
         await client.assistants.update(made["assistant_id"], context={"words": ["bogus"]})
     assert (await client.assistants.get(made["assistant_id"]))["version"] == 1

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, timezone
 from typing import Any, cast
 from uuid import uuid4
 from zoneinfo import ZoneInfo
@@ -74,6 +74,10 @@ async def test_what_cannot_be_used_is_refused_with_the_way_out(client: LangGraph
         ({"schedule": "every day"}, r"schedule: 'every day' .*five fields.*@daily"),
         ({"timezone": "Berlin"}, "timezone: 'Berlin' .*'Europe/Berlin'"),
         ({"end_time": datetime(2020, 1, 1, tzinfo=UTC)}, r"end_time: 2020-01-01.* is past.*leave it out"),
+        (
+            {"end_time": datetime(9999, 12, 31, 23, tzinfo=timezone(timedelta(hours=-12)))},
+            "end_time: .*beyond",
+        ),
         ({"multitask_strategy": "bogus"}, r"multitask_strategy: .*reject, enqueue"),
         ({"context": {"a": 1}, "config": {"configurable": {"b": 1}}}, "context: .*not both"),
         ({"graph": "nograph"}, "assistant_id: .*'nograph'"),

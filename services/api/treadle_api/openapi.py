@@ -37,9 +37,10 @@ class JsonRpc(Operation):
         self.request_body = RequestBody(content={"application/json": OpenAPIMediaType(schema=schema)})
 
 
+MAY_CLASH = ("/assistants", "/assistants/{assistant_id}")
 PROBLEMS = {
     "404": "What the path or the body names does not exist.",
-    "409": "The present state of the thread does not allow it.",
+    "409": "The present state of the thing that the path names does not allow it.",
     "422": "A field or parameter cannot be used; the detail names it.",
     "503": "A server that this needs cannot be reached now. Try again after `Retry-After` seconds.",
 }
@@ -73,8 +74,8 @@ class WithProblems(JsonRenderPlugin):
 
 def _problems(path: str, operation: dict[str, Any]) -> dict[str, Any]:
     possible = {
-        "404": "{" in path or path.startswith("/runs"),
-        "409": "requestBody" in operation and path.startswith("/threads"),
+        "404": "{" in path or path == "/assistants" or path.startswith("/runs"),
+        "409": ("requestBody" in operation and path.startswith("/threads")) or path in MAY_CLASH,
         "422": "requestBody" in operation or "parameters" in operation,
         "503": path not in ("/info", "/metrics"),
     }

@@ -10,10 +10,12 @@ from msgspec import Meta, Struct
 # Seconds; a year is longer than anybody waits, and shorter than what an interval can hold.
 Delay = Annotated[float, Meta(ge=0, le=366 * 86400)]
 Limit = Annotated[int, Meta(ge=1, le=1000)]
-Offset = Annotated[int, Meta(ge=0)]
+# As far as Postgres counts, with a page beyond it.
+FURTHEST = 2**63 - 2000
+Offset = Annotated[int, Meta(ge=0, le=FURTHEST)]
 # The same in a query string.
 QueryLimit = Annotated[int, Parameter(ge=1, le=1000)]
-QueryOffset = Annotated[int, Parameter(ge=0)]
+QueryOffset = Annotated[int, Parameter(ge=0, le=FURTHEST)]
 
 # What a `text` column can hold: no NUL.
 Text = Annotated[str, Meta(pattern=r"^[^\0]*$")]

@@ -79,7 +79,8 @@ class AssistantEdits:
         if body.graph_id is not None or fields.config is not None or fields.context is not None:
             config = present.config if fields.config is None else fields.config
             context = present.context if fields.context is None else fields.context
-            await self._check(fields.graph_id or present.graph_id, config, context)
+            graph_id = present.graph_id if fields.graph_id is None else fields.graph_id
+            await self._check(graph_id, config, context)
         with postgres_errors("changing an assistant"):
             assistant = await self._assistants.patch(assistant_id, fields)
         return self._changed(assistant_id, assistant)

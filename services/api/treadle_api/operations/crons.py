@@ -104,7 +104,12 @@ def _run(payload: dict[str, Any]) -> NewRun:
 def _end(given: datetime | None, now: datetime) -> datetime | None:
     if given is None:
         return None
-    end = given if given.tzinfo is not None else given.replace(tzinfo=UTC)
+    try:
+        end = (given if given.tzinfo is not None else given.replace(tzinfo=UTC)).astimezone(UTC)
+    except OverflowError:
+        raise InvalidRequest(
+            f"end_time: {given.isoformat()} is beyond the years that can be counted. Leave it out for a cron without an end."
+        ) from None
     if end <= now:
         raise InvalidRequest(
             f"end_time: {end.isoformat()} is past. Send a time to come, or leave it out for a cron without an end."

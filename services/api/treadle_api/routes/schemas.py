@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from litestar import Router, get
 
 from treadle.errors import InvalidRequest
@@ -10,6 +12,7 @@ from treadle_api.operations.assistants import AssistantChoice
 from treadle_api.operations.schemas import Schemas
 from treadle_api.views.schemas import AssistantSchemas, GraphDrawing, GraphSchemas
 
+DEPTH = re.compile(r"[1-9][0-9]{0,5}\Z")
 ONE = "/assistants/{assistant_id:str}"
 
 
@@ -52,7 +55,7 @@ def _xray(text: str) -> bool | int:
         return False
     if text.lower() == "true":
         return True
-    if text.isascii() and text.isdigit() and int(text) > 0:
+    if DEPTH.match(text):
         return int(text)
     raise InvalidRequest(f"xray: {text[:64]!r} cannot be used. Send true, false, or a depth of at least 1.")
 
