@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from typing import cast
 
+from litestar.enums import ScopeType
 from litestar.middleware import ASGIMiddleware
 from litestar.types import ASGIApp, HTTPScope, Message, Receive, Scope, Send
 
@@ -15,6 +16,8 @@ from treadle.telemetry.tracing import Tracing
 
 class Observe(ASGIMiddleware):
     """Measures until the answer begins: how long a stream lives is its run's affair."""
+
+    scopes = (ScopeType.HTTP,)
 
     def __init__(self, metrics: Metrics, tracing: Tracing) -> None:
         self._metrics = metrics

@@ -57,6 +57,8 @@ from treadle_api.operations.streams import Streams
 from treadle_api.operations.thread_creation import ThreadCreation
 from treadle_api.operations.thread_events import ThreadEvents
 from treadle_api.operations.thread_streams import ThreadStreams
+from treadle_api.protocol.commands import ProtocolCommands
+from treadle_api.protocol.streams import ProtocolStreams
 from treadle_api.shell.headers import RequestHeaders
 from treadle_api.stirrings import Stirrings
 
@@ -83,6 +85,8 @@ class Parts:
     removal: Removal
     serving: Serving
     thread_streams: ThreadStreams
+    protocol_commands: ProtocolCommands
+    protocol_streams: ProtocolStreams
     health: HealthCheck
     metrics: Metrics
     tracing: Tracing
@@ -138,6 +142,7 @@ async def build(given: Given) -> AsyncGenerator[Parts]:
             tools = Tools(ToolNames(pool), schemas)
             mcp = McpEndpoint(Answers(tools, Calls(tools, following)), MAX_BODY_BYTES, heartbeat)
             background.append(tasks.create_task(mcp.run(), name="mcp"))
+            states = States(registry, pool, threads, checkpoints, store)
             thread_events = ThreadEvents(hub, runs, ends, stirrings, limits)
             yield Parts(
                 assistants=assistants,
@@ -151,7 +156,7 @@ async def build(given: Given) -> AsyncGenerator[Parts]:
                 thread_creation=ThreadCreation(pool, threads, checkpoints, registry, store, ttl),
                 checkpoints=Checkpoints(pool),
                 runs=runs,
-                states=States(registry, pool, threads, checkpoints, store),
+                states=states,
                 memory=Memory(store),
                 creation=creation,
                 crons=crons,
@@ -160,6 +165,8 @@ async def build(given: Given) -> AsyncGenerator[Parts]:
                 removal=removal,
                 serving=Serving(creation, cancellation, results, streams, runs, heartbeat),
                 thread_streams=ThreadStreams(thread_events, threads, metrics, heartbeat),
+                protocol_commands=ProtocolCommands(creation, threads, runs, states),
+                protocol_streams=ProtocolStreams(thread_events, metrics, heartbeat),
                 health=HealthCheck(pool, nats, redis, runs, metrics),
                 metrics=metrics,
                 tracing=tracing,

@@ -14,6 +14,7 @@ import uvicorn
 from treadle.errors import ConfigError
 from treadle.service import Given
 from treadle_api.app import make_app
+from treadle_api.limits import MAX_BODY_BYTES
 from treadle_api.parts import build
 from treadle_api.shell.around import around
 from treadle_api.shell.custom import started
@@ -61,7 +62,8 @@ async def run(given: Given) -> None:
         config = uvicorn.Config(
             app,
             http="httptools",
-            ws="none",
+            ws="websockets-sansio",
+            ws_max_size=MAX_BODY_BYTES,
             lifespan="off",
             log_config=None,
             access_log=False,

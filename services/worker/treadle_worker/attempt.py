@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Sequence
+from contextlib import aclosing
 from typing import Any, cast
 
 from langchain_core.runnables import RunnableConfig
@@ -17,7 +18,15 @@ from treadle.model import Run
 from treadle.streaming import EventWriter
 from treadle_worker.active import ActiveRun
 from treadle_worker.inputs import GRAPH_MODES, durability, stream_modes
-from treadle_worker.wire import WireFormat
+from treadle_worker.protocol import (
+    MESSAGES_AS_BLOCKS,
+    Part,
+    ProtocolStream,
+    answered,
+    checkpoints_first,
+    modes_of,
+)
+from treadle_worker.wire import Wire, WireFormat
 
 INTERRUPT = "__interrupt__"
 Chunk = tuple[Sequence[str], str, Any]
@@ -59,20 +68,51 @@ class Attempt:
             Fenced: a newer attempt has the run.
             GraphDrained: the run was asked to stop between two steps.
         """
-        wire = WireFormat(self._modes)
-        wanted = {GRAPH_MODES[mode] for mode in self._modes if mode in GRAPH_MODES}
         started = time.perf_counter()
         first = True
-        async for namespace, mode, payload in self._chunks():
-            if mode == "values" and not namespace:
-                self._keep(payload)
-            if mode in wanted or mode == "events":
-                for event, data in wire.events(namespace, mode, payload):
+        async with aclosing(self._protocol() if self._run.kwargs.get("protocol") else self._events()) as told:
+            async for events in told:
+                for event, data in events:
                     self._writer.write(event, data)
                 await self._writer.ready()
                 if first:
                     first = False
                     self._on_first_event(time.perf_counter() - started)
+
+    async def _events(self) -> AsyncGenerator[Iterable[Wire]]:
+        """The events of the modes that were asked for."""
+        wire = WireFormat(self._modes)
+        wanted = {GRAPH_MODES[mode] for mode in self._modes if mode in GRAPH_MODES}
+        async for namespace, mode, payload in self._chunks():
+            if mode == "values" and not namespace:
+                self._keep(payload)
+            if mode in wanted or mode == "events":
+                yield wire.events(namespace, mode, payload)
+
+    async def _protocol(self) -> AsyncGenerator[Iterable[Wire]]:
+        """The events of the event streaming protocol, of all its channels."""
+        arguments = self._arguments(subgraphs=True)
+        configurable = {**self._config.get("configurable", {}), MESSAGES_AS_BLOCKS: True}
+        arguments |= {
+            "stream_mode": modes_of(self._graph),
+            "config": {**self._config, "configurable": configurable},
+        }
+        if (
+            told := answered((self._run.kwargs.get("command") or {}).get("resume"))
+        ) and self._run.attempt == 1:
+            yield [told]
+        parts = checkpoints_first(cast(Any, self._graph.astream(**arguments, version="v2")))
+        async with aclosing(ProtocolStream(self._graph).events(self._kept(parts))) as events:
+            async for told in events:
+                yield told
+
+    async def _kept(self, parts: AsyncGenerator[Part]) -> AsyncGenerator[Part]:
+        async with aclosing(parts):
+            async for part in parts:
+                if part["type"] == "values" and not part["ns"]:
+                    self._values = part["data"]
+                    self._interrupts += part["interrupts"]
+                yield part
 
     def _keep(self, values: Any) -> None:
         """The newest values, and each interrupt on the way: it is told once, and values without it may follow."""

@@ -85,6 +85,7 @@ class Executor:
         self._parts = parts
         self._active: set[ActiveRun] = set()
         self._writers: dict[UUID, EventWriter] = {}
+        self._resting: dict[UUID, str] = {}
         self._left_behind: set[asyncio.Task[None]] = set()
 
     @property
@@ -135,6 +136,8 @@ class Executor:
         ended = await self._guarded(active, writer, trace)
         if isinstance(ended, HandedBack | Lost):
             await self._close(self._writers.pop(run.run_id), None)
+        else:
+            self._resting[run.run_id] = ended.outcome.resting
         return ended
 
     async def _guarded(self, active: ActiveRun, writer: EventWriter, trace: Any) -> Ended | HandedBack | Lost:
@@ -264,6 +267,8 @@ class Executor:
     async def announce_end(self, ended: EndedRun) -> None:
         """Tell who watches that the run is over; its outcome is committed."""
         end = {"status": ended.status}
+        if resting := self._resting.pop(ended.run_id, None):
+            end["resting"] = resting
         writer = self._writers.pop(ended.run_id, None)
         if writer is not None:
             await self._close(writer, end)
@@ -283,6 +288,7 @@ class Executor:
     def forget(self, run: Run) -> None:
         """The outcome could not be written: nothing more is published for this attempt."""
         self._writers.pop(run.run_id, None)
+        self._resting.pop(run.run_id, None)
 
 
 def _error(error: BaseException) -> dict[str, str]:

@@ -60,8 +60,13 @@ class Creation:
         self._tracing = tracing
         self._headers = headers
 
-    async def create(self, run_id: UUID, thread_id: UUID, body: NewRun, *, stateless: bool) -> Run:
+    async def create(
+        self, run_id: UUID, thread_id: UUID, body: NewRun, *, stateless: bool, protocol: bool = False
+    ) -> Run:
         """Accept a run. Once this returns the run will end, whatever dies; NATS need not be there.
+
+        Args:
+            protocol: the run streams the events of the event streaming protocol.
 
         Raises:
             InvalidRequest: a field cannot be used.
@@ -71,6 +76,8 @@ class Creation:
         """
         while True:
             row = await self._row(run_id, thread_id, body, stateless=stateless)
+            if protocol:
+                row.kwargs["protocol"] = True
             with postgres_errors("creating a run"):
                 await self._make_thread(row)
                 created = await self._runs.create(row)

@@ -48,12 +48,14 @@ class EventsMissing(msgspec.Struct, frozen=True):
 class RunDone(msgspec.Struct, frozen=True):
     """A run is over, and all that is kept of it was told.
 
-    `run` is as it was when it began if nothing is left of it; `error` is what Redis did not tell of how it ended.
+    `run` is as it was when it began if nothing is left of it; `asks`: it stopped to ask, and can be resumed; `error` is what
+    Redis did not tell of how it ended.
     """
 
     run: Run
     place: int
     status: str
+    asks: bool = False
     error: Any = None
 
 
@@ -150,7 +152,7 @@ class ThreadEvents:
             return RunDone(run, place + 1, ROLLED_BACK)
         place = max(place + 1, 0 if ended.ended_at is None else place_of(ended.ended_at))
         untold = "known_by" in end and ended.status != "interrupted"
-        return RunDone(ended, place, ended.status, ended.error if untold else None)
+        return RunDone(ended, place, ended.status, _asks(ended, end), ended.error if untold else None)
 
     async def _read(self, run: Run) -> Run | None:
         while True:
@@ -164,6 +166,13 @@ class ThreadEvents:
 
 def _moment(place: int) -> datetime:
     return _EPOCH + timedelta(microseconds=place)
+
+
+def _asks(run: Run, end: dict[str, Any]) -> bool:
+    """The worker says so in its end marker; where that is lost the output knows of questions."""
+    if "resting" in end:
+        return end["resting"] == "interrupted"
+    return isinstance(run.output, dict) and "__interrupt__" in run.output
 
 
 def _gap(run: Run, seen: int, oldest: Event) -> bool:

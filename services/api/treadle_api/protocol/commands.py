@@ -1,0 +1,260 @@
+"""Commands of the protocol: what a client asks of a thread besides its events."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from typing import Any, TypeVar, cast
+from uuid import UUID
+
+import msgspec
+from msgspec import Struct
+
+from treadle.db.pool import postgres_errors
+from treadle.db.runs import Runs
+from treadle.db.threads import Threads
+from treadle.errors import Conflict, InvalidRequest, NotFound, TreadleError, Unavailable
+from treadle.model import MultitaskStrategy, Run, Thread
+from treadle_api.bodies.fields import Checkpoint
+from treadle_api.bodies.protocol import Fork, ListCheckpoints, Nothing, Respond, RunStart, StateGet
+from treadle_api.bodies.runs import Command, NewRun
+from treadle_api.ids import new_id
+from treadle_api.operations.create import Creation
+from treadle_api.operations.states import States
+
+# So many runs of a busy thread are looked through for an answer that is on its way.
+NEWEST = 100
+
+P = TypeVar("P", bound=Struct)
+Result = dict[str, Any]
+
+
+class Refused(TreadleError):
+    """A command that cannot be carried out; `code` is one of the protocol's."""
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class Envelope(Struct):
+    """A command as it comes."""
+
+    id: int
+    method: str
+    params: dict[str, Any] = {}
+
+
+def read_command(given: Any) -> Envelope:
+    """Read a command's frame.
+
+    Raises:
+        Refused: it has no whole number as its `id`, no `method`, or `params` that are no object.
+    """
+    try:
+        return msgspec.convert(given, Envelope)
+    except msgspec.ValidationError as error:
+        raise Refused(
+            "invalid_argument",
+            f"A command is an object with a whole number `id`, a string `method` and an object `params`: {error}",
+        ) from error
+
+
+def refusal(command_id: Any, error: Exception) -> Result:
+    """The answer to a command that failed."""
+    code = error.code if isinstance(error, Refused) else CODES.get(type(error), "unknown_error")
+    return {"type": "error", "id": command_id, "error": code, "message": str(error)}
+
+
+def success(command_id: int, result: Result) -> Result:
+    """The answer to a command; a stream that is opened after it begins with whatever its own `since` says."""
+    return {"type": "success", "id": command_id, "result": result, "meta": {"applied_through_seq": 0}}
+
+
+CODES: Mapping[type[Exception], str] = {
+    InvalidRequest: "invalid_argument",
+    NotFound: "invalid_argument",
+    Conflict: "invalid_argument",
+}
+
+
+class ProtocolCommands:
+    """Carries commands out."""
+
+    def __init__(self, creation: Creation, threads: Threads, runs: Runs, states: States) -> None:
+        self._creation = creation
+        self._threads = threads
+        self._runs = runs
+        self._states = states
+        self._methods: Mapping[str, tuple[type[Struct], Callable[[UUID, Any], Awaitable[Result]]]] = {
+            "run.start": (RunStart, self._start),
+            "input.respond": (Respond, self._respond),
+            "state.get": (StateGet, self._state),
+            "state.listCheckpoints": (ListCheckpoints, self._checkpoints),
+            "state.fork": (Fork, self._fork),
+            "agent.getTree": (Nothing, self._tree),
+        }
+
+    async def execute(self, thread_id: UUID, command: Envelope) -> Result:
+        """Carry a command out and answer it; what is wrong with it is an answer too.
+
+        Raises:
+            Unavailable: Postgres cannot be reached; nothing was done.
+        """
+        try:
+            kind, method = self._method(command.method)
+            return success(command.id, await method(thread_id, _params(kind, command)))
+        except Unavailable:
+            raise
+        except TreadleError as error:
+            return refusal(command.id, error)
+
+    def _method(self, name: str) -> tuple[type[Struct], Callable[[UUID, Any], Awaitable[Result]]]:
+        if name in self._methods:
+            return self._methods[name]
+        if name in ELSEWHERE:
+            raise Refused("not_supported", f"{name} is not served here: {ELSEWHERE[name]}")
+        raise Refused("unknown_command", f"Unknown protocol command: {name[:64]}")
+
+    async def _start(self, thread_id: UUID, params: RunStart) -> Result:
+        new = NewRun(
+            assistant_id=params.assistant_id,
+            input=params.input,
+            config=params.config,
+            context=params.context,
+            metadata=params.metadata,
+            multitask_strategy=params.multitask_strategy or params.multitask_strategy_too,
+        )
+        return {"run_id": str((await self._create(thread_id, new)).run_id)}
+
+    async def _respond(self, thread_id: UUID, params: Respond) -> Result:
+        answers = params.answers
+        if not answers:
+            raise Refused("invalid_argument", "input.respond takes an `interrupt_id`, or some `responses`")
+        thread, newest = await self._newest(thread_id)
+        on = await self._on(thread)
+        for interrupt_id in answers:
+            if not _open(thread, on, interrupt_id):
+                raise Refused("no_such_interrupt", f"Unknown or already answered interrupt: {interrupt_id}")
+        new = NewRun(
+            assistant_id=str(newest.assistant_id),
+            command=Command(resume=answers, update=params.update, goto=params.goto),
+            config=params.config,
+            metadata=params.metadata,
+            strict_resume=params.strict_resume or bool(on),
+            multitask_strategy=MultitaskStrategy.ENQUEUE if on else MultitaskStrategy.REJECT,
+        )
+        try:
+            return {"run_id": str((await self._create(thread_id, new)).run_id)}
+        except Conflict:
+            raise Refused("no_such_interrupt", "Another client has been quicker to answer") from None
+
+    async def _on(self, thread: Thread) -> list[Run]:
+        """The runs that a thread is busy with."""
+        if thread.status != "busy":
+            return []
+        with postgres_errors("reading runs"):
+            newest = await self._runs.of_thread(thread.thread_id, limit=NEWEST)
+        return [run for run in newest if not run.status.terminal]
+
+    async def _create(self, thread_id: UUID, new: NewRun) -> Run:
+        new = msgspec.structs.replace(new, if_not_exists="create", stream_subgraphs=True)
+        return await self._creation.create(new_id(), thread_id, new, stateless=False, protocol=True)
+
+    async def _state(self, thread_id: UUID, params: StateGet) -> Result:
+        state = await self._states.get(thread_id, _at(params.namespace), subgraphs=False)
+        values = state.values
+        if params.keys is not None and isinstance(values, dict):
+            known = cast("dict[str, Any]", values)
+            values = {key: known[key] for key in params.keys if key in known}
+        if state.checkpoint_id is None:
+            return {"values": values}
+        return {"values": values, "checkpoint": {"id": state.checkpoint_id, "ns": "|".join(params.namespace)}}
+
+    async def _checkpoints(self, thread_id: UUID, params: ListCheckpoints) -> Result:
+        history = await self._states.history(
+            thread_id, _at(params.namespace), limit=params.limit, before=params.before, metadata=None
+        )
+        return {
+            "checkpoints": [
+                {
+                    "id": state.checkpoint_id,
+                    "timestamp": state.created_at,
+                    "step": (state.metadata or {}).get("step"),
+                    "metadata": state.metadata,
+                }
+                for state in history
+            ]
+        }
+
+    async def _fork(self, thread_id: UUID, params: Fork) -> Result:
+        _, newest = await self._newest(thread_id)
+        run = await self._create(
+            thread_id,
+            NewRun(
+                assistant_id=str(newest.assistant_id),
+                input=params.input,
+                config=params.config,
+                checkpoint_id=params.checkpoint_id,
+            ),
+        )
+        return {"run_id": str(run.run_id), "thread_id": str(thread_id)}
+
+    async def _tree(self, thread_id: UUID, params: Nothing) -> Result:
+        """The root alone: what is below it comes on the lifecycle channel."""
+        thread, newest = await self._newest(thread_id)
+        status = "interrupted" if thread.status == "interrupted" else STATUSES[newest.status.value]
+        return {"tree": {"namespace": [], "status": status, "graph_name": newest.graph_id}}
+
+    async def _newest(self, thread_id: UUID) -> tuple[Thread, Run]:
+        with postgres_errors("reading a thread"):
+            thread = await self._threads.get(thread_id)
+            runs = [] if thread is None else await self._runs.of_thread(thread_id, limit=1)
+        if thread is None or not runs:
+            raise Refused("no_such_run", f"Thread {thread_id} has no run")
+        return thread, runs[0]
+
+
+# Methods of the protocol, and what to do instead.
+ELSEWHERE = {
+    "input.inject": "start a run with the message as its input.",
+    "subscription.subscribe": "POST the filter to /threads/{thread_id}/stream/events, or open a websocket there.",
+    "subscription.unsubscribe": "close the stream.",
+    "subscription.reconnect": "subscribe again, with the last `seq` as `since`.",
+}
+STATUSES = {
+    "pending": "started",
+    "running": "running",
+    "success": "completed",
+    "error": "failed",
+    "timeout": "failed",
+    "interrupted": "interrupted",
+}
+
+
+def _params(kind: type[P], command: Envelope) -> P:
+    try:
+        return msgspec.convert(command.params, kind)
+    except msgspec.ValidationError as error:
+        raise Refused("invalid_argument", f"{command.method}: {error}") from error
+
+
+def _open(thread: Thread, on: Sequence[Run], interrupt_id: str) -> bool:
+    """Whether a question can be answered.
+
+    A client hears of a question before the run that asks has ended. Then the answer waits for that end, and langgraph
+    decides: a run with an answer to what nobody asks fails.
+    """
+    if on:
+        return not any(interrupt_id in _answers_of(run) for run in on)
+    waiting = (interrupt["id"] for interrupts in thread.interrupts.values() for interrupt in interrupts)
+    return interrupt_id in waiting
+
+
+def _answers_of(run: Run) -> Collection[str]:
+    command = cast("dict[str, Any]", run.kwargs.get("command") or {})
+    resume = command.get("resume")
+    return cast("dict[str, Any]", resume) if isinstance(resume, dict) else ()
+
+
+def _at(namespace: list[str]) -> Checkpoint:
+    return Checkpoint(checkpoint_ns="|".join(namespace)) if namespace else Checkpoint()

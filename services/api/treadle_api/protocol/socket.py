@@ -1,0 +1,115 @@
+"""The protocol over a websocket: commands come in, their answers and the events of all subscriptions go out.
+
+A client that reads more slowly than its thread tells holds its own subscriptions up, and nothing else: sending waits
+for it, and what it has not read yet stays in Redis.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from contextlib import aclosing
+from typing import Any, cast
+from uuid import UUID, uuid4
+
+import msgspec
+from litestar import WebSocket
+
+from treadle import json
+from treadle.errors import TreadleError
+from treadle_api.protocol.commands import (
+    Envelope,
+    ProtocolCommands,
+    Refused,
+    Result,
+    read_command,
+    refusal,
+    success,
+)
+from treadle_api.protocol.events import ProtocolEvent, lost
+from treadle_api.protocol.filters import EventFilter, read_filter
+from treadle_api.protocol.streams import ProtocolStreams
+
+# The clients take 4000 plus a status of HTTP for that status, and do not come back after one of 400 to 499.
+REFUSED = 4000
+SUBSCRIPTION_FAILED = 1011
+
+AnySocket = WebSocket[Any, Any, Any]
+
+
+class ProtocolSocket:
+    """One accepted connection to one thread."""
+
+    def __init__(
+        self, socket: AnySocket, thread_id: UUID, commands: ProtocolCommands, streams: ProtocolStreams
+    ) -> None:
+        self._socket = socket
+        self._thread_id = thread_id
+        self._commands = commands
+        self._streams = streams
+        self._subscriptions: dict[str, asyncio.Task[None]] = {}
+
+    async def serve(self) -> None:
+        """Until the client goes."""
+        with contextlib.suppress(OSError):  # the client went while something was sent to it
+            async with asyncio.TaskGroup() as tasks:
+                while (frame := await self._received()) is not None:
+                    await self._send(await self._answer(frame, tasks))
+                for subscription in self._subscriptions.values():
+                    subscription.cancel()
+
+    async def _received(self) -> str | bytes | None:
+        message = cast("dict[str, Any]", await self._socket.receive())
+        if message["type"] == "websocket.disconnect":
+            return None
+        return message.get("text") or message.get("bytes") or b""
+
+    async def _answer(self, frame: str | bytes, tasks: asyncio.TaskGroup) -> Result:
+        given: Any = None
+        try:
+            given = json.decode(frame)
+            command = read_command(given)
+            match command.method:
+                case "subscription.subscribe":
+                    return self._subscribe(command, tasks)
+                case "subscription.unsubscribe":
+                    return self._unsubscribe(command)
+                case _:
+                    return await self._commands.execute(self._thread_id, command)
+        except msgspec.DecodeError as error:
+            return refusal(None, Refused("invalid_argument", f"A command is a JSON object: {error}"))
+        except TreadleError as error:
+            return refusal(
+                cast("dict[str, Any]", given).get("id") if isinstance(given, dict) else None, error
+            )
+
+    def _subscribe(self, command: Envelope, tasks: asyncio.TaskGroup) -> Result:
+        wanted = read_filter(command.params)
+        subscription_id = str(uuid4())
+        self._subscriptions[subscription_id] = tasks.create_task(
+            self._tell(wanted), name=f"subscription-{subscription_id}"
+        )
+        return success(command.id, {"subscription_id": subscription_id})
+
+    def _unsubscribe(self, command: Envelope) -> Result:
+        subscription_id = str(command.params.get("subscription_id"))
+        subscription = self._subscriptions.pop(subscription_id, None)
+        if subscription is None:
+            raise Refused("no_such_subscription", f"Unknown subscription: {subscription_id[:64]}")
+        subscription.cancel()
+        return success(command.id, {})
+
+    async def _tell(self, wanted: EventFilter) -> None:
+        """Send a subscription's events; one that cannot go on ends the connection, so that the client comes back."""
+        try:
+            async with aclosing(self._streams.follow(self._thread_id, wanted)) as batches:
+                async for batch in batches:
+                    for event in batch:
+                        told = event.json if isinstance(event, ProtocolEvent) else event
+                        await self._socket.send_data(told, mode="text")
+        except TreadleError as error:
+            await self._socket.send_data(lost(error), mode="text")
+            await self._socket.close(SUBSCRIPTION_FAILED, "the stream cannot go on; subscribe again")
+
+    async def _send(self, answer: Result) -> None:
+        await self._socket.send_data(json.encode(answer), mode="text")

@@ -1,0 +1,57 @@
+"""The events of a thread for one client: those that it wants, one after the other."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from contextlib import AsyncExitStack, aclosing
+from uuid import UUID
+
+from treadle.streaming import frame
+from treadle.telemetry.metrics import Metrics
+from treadle_api.operations.thread_events import EventsMissing, ThreadEvents
+from treadle_api.patient import with_heartbeats
+from treadle_api.protocol.events import ProtocolEvent, lost, told
+from treadle_api.protocol.filters import EventFilter
+from treadle_api.responses import EVENT_STREAM, OpenResponse
+
+# Only the error of a gap has no event.
+Told = ProtocolEvent | bytes
+
+
+class ProtocolStreams:
+    """Follows threads for the protocol's clients, over SSE and websockets."""
+
+    def __init__(self, events: ThreadEvents, metrics: Metrics, heartbeat_secs: float) -> None:
+        self._events = events
+        self._metrics = metrics
+        self._heartbeat_secs = heartbeat_secs
+
+    def sse(self, thread_id: UUID, wanted: EventFilter) -> OpenResponse:
+        """Answer with server-sent events, until the client goes."""
+        frames = with_heartbeats(_frames(self.follow(thread_id, wanted)), self._heartbeat_secs)
+        return OpenResponse(frames, EVENT_STREAM, resources=AsyncExitStack())
+
+    async def follow(self, thread_id: UUID, wanted: EventFilter) -> AsyncGenerator[list[Told]]:
+        """What a client wants of a thread, after its `since`; without it, all that is kept. For ever."""
+        self._metrics.stream_clients.inc()
+        try:
+            async with aclosing(self._events.follow(thread_id, wanted.since or 0)) as happenings:
+                async for happening in happenings:
+                    if isinstance(happening, EventsMissing):
+                        yield [lost(happening.error)]
+                    elif events := [event for event in told(happening) if wanted.wants(event)]:
+                        yield [*events]
+        finally:
+            self._metrics.stream_clients.dec()
+
+
+async def _frames(events: AsyncGenerator[list[Told]]) -> AsyncGenerator[bytes]:
+    async with aclosing(events):
+        async for batch in events:
+            yield b"".join(_frame(event) for event in batch)
+
+
+def _frame(event: Told) -> bytes:
+    if isinstance(event, ProtocolEvent):
+        return frame(event.method, event.json, event.seq)
+    return frame("error", event)
