@@ -51,7 +51,7 @@ with {_FENCE},
 blobs as (
     insert into checkpoint_blobs (thread_id, checkpoint_ns, channel, version, type, blob)
     select %(thread_id)s, %(ns)s, b.channel, b.version, b.type, b.blob
-      from fence, unnest(%(channels)s::text[], %(versions)s::text[], %(types)s::text[], %(blobs)s::bytea[])
+      from fence, unnest(%(channels)s::text[], %(versions)s::text[], %(types)s::text[], %(blobs)b::bytea[])
            as b (channel, version, type, blob)
     on conflict (thread_id, checkpoint_ns, channel, version) do nothing
 )
@@ -69,7 +69,7 @@ written as (
         (thread_id, checkpoint_ns, checkpoint_id, task_id, task_path, idx, channel, type, blob, treadle_run_id)
     select %(thread_id)s, %(ns)s, %(checkpoint_id)s, %(task_id)s, %(task_path)s,
            w.idx, w.channel, w.type, w.blob, %(run_id)s
-      from fence, unnest(%(idxs)s::int[], %(channels)s::text[], %(types)s::text[], %(blobs)s::bytea[])
+      from fence, unnest(%(idxs)s::int[], %(channels)s::text[], %(types)s::text[], %(blobs)b::bytea[])
            as w (idx, channel, type, blob)
     on conflict (thread_id, checkpoint_ns, checkpoint_id, task_id, idx) do
 """  # noqa: S608 - put together from constants

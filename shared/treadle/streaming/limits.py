@@ -22,7 +22,7 @@ class StreamLimits(msgspec.Struct, frozen=True, kw_only=True):
     """Batches kept per run; Redis drops older ones, a little later than it could."""
 
     buffer_bytes: int = 8 * 1024 * 1024
-    """What a writer keeps while Redis is away; then new events are dropped and counted."""
+    """What a writer keeps while Redis is away, and one event more; then new ones are dropped and counted."""
 
     backlog_bytes: int = 1024 * 1024
     """Waiting bytes above which `EventWriter.ready` lets the producer wait for Redis."""

@@ -84,7 +84,7 @@ class EventWriter:
         with self._lock:
             if self.fenced or self._closed:
                 raise self._refusal()
-            if self._full(len(data)):
+            if self._full():
                 self._drop()
                 return
             self._put(event, data)
@@ -171,8 +171,9 @@ class EventWriter:
         self._next += 1
         self._bytes += len(data) + batch.EVENT_OVERHEAD_BYTES
 
-    def _full(self, size: int) -> bool:
-        return bool(self._bytes) and self._bytes + size > self._limits.buffer_bytes
+    def _full(self) -> bool:
+        """By what waits already: an event of many megabytes that comes behind a small one is no flood."""
+        return self._bytes >= self._limits.buffer_bytes
 
     def _drop(self) -> None:
         if not self.dropped:
