@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Annotated, Any
 
 from langchain_core.messages import AIMessage, AnyMessage
+from langgraph.channels import UntrackedValue
 from langgraph.config import get_stream_writer
 from langgraph.graph import START, MessagesState, StateGraph
 from langgraph.graph.message import add_messages
@@ -147,6 +148,34 @@ unkept = (
     .add_node("odd", odd)
     .add_edge(START, "plain")
     .add_edge("plain", "odd")
+    .compile()
+)
+
+
+class UntrackedState(TypedDict, total=False):
+    """Steps, and a channel that no checkpoint keeps."""
+
+    steps: Annotated[list[str], operator.add]
+    handle: Annotated[Any, UntrackedValue]
+
+
+def hold(state: UntrackedState) -> dict[str, Any]:
+    """Put a lock into the state."""
+    return {"steps": ["hold"], "handle": threading.Lock()}
+
+
+def use(state: UntrackedState) -> dict[str, Any]:
+    """Find it there."""
+    with state["handle"]:  # pyright: ignore[reportTypedDictNotRequiredAccess]
+        return {"steps": ["use"]}
+
+
+untracked = (
+    StateGraph(UntrackedState)
+    .add_node("hold", hold)
+    .add_node("use", use)
+    .add_edge(START, "hold")
+    .add_edge("hold", "use")
     .compile()
 )
 

@@ -54,3 +54,18 @@ async def rollback(talk: Talk) -> None:
 async def on_a_thread_at_rest(talk: Talk) -> None:
     for strategy in ("reject", "enqueue", "interrupt", "rollback"):
         await talk.run(await talk.thread(), "steps", {"text": "a"}, multitask_strategy=strategy)
+
+
+async def behind_a_question(talk: Talk) -> None:
+    thread = await talk.thread()
+    await talk.begun(thread, "approval", {"text": "a"}, multitask_strategy="enqueue")
+    await talk.run(thread, "approval", command={"resume": "yes"}, multitask_strategy="enqueue")
+    await talk.get(thread)
+
+
+async def on_a_thread_that_asks(talk: Talk) -> None:
+    for strategy in ("reject", "enqueue", "interrupt", "rollback"):
+        thread = await talk.thread()
+        await talk.run(thread, "approval", {"text": "a"})
+        await talk.run(thread, "approval", command={"resume": strategy}, multitask_strategy=strategy)
+        await talk.get(thread)

@@ -77,3 +77,33 @@ async def a_nested_interrupt(talk: Talk) -> None:
         await talk.thread(), "nested", INPUTS["steps"], stream_mode=modes, stream_subgraphs=True
     )
     await talk.stream(await talk.thread(), "nested", INPUTS["steps"], stream_mode=["debug", "tasks"])
+
+
+async def every_mode_at_once(talk: Talk) -> None:
+    modes = [mode for mode in MODES if mode != "messages-tuple"]
+    await talk.stream(await talk.thread(), "chat", INPUTS["chat"], stream_mode=modes, stream_subgraphs=True)
+    await talk.stream(
+        await talk.thread(), "parent", INPUTS["parent"], stream_mode=modes, stream_subgraphs=True
+    )
+
+
+async def an_interrupt_and_its_answer_among_events(talk: Talk) -> None:
+    thread = await talk.thread()
+    modes = ["events", "values"]
+    await talk.stream(thread, "nested", INPUTS["steps"], stream_mode=modes, stream_subgraphs=True)
+    await talk.stream(thread, "nested", command={"resume": "yes"}, stream_mode=modes, stream_subgraphs=True)
+    await talk.get(thread)
+
+
+async def a_stop_among_events(talk: Talk) -> None:
+    thread = await talk.thread()
+    await talk.stream(thread, "row", {"steps": []}, stream_mode=["events"], interrupt_before=["two"])
+    await talk.stream(thread, "row", None, stream_mode=["events"])
+    await talk.get(thread)
+
+
+async def a_handover_in_every_mode(talk: Talk) -> None:
+    for mode in ("values", "updates", "tasks", "debug", "checkpoints"):
+        await talk.stream(
+            await talk.thread(), "handover", {"steps": []}, stream_mode=mode, stream_subgraphs=True
+        )
