@@ -53,7 +53,7 @@ class TreadleDev:
         self._data_dir = data_dir
         self._log = log
         self._size = size
-        self._port = _free_port()
+        self._port = free_port()
         self._process: Process | None = None
         self.ready_secs = float("inf")
 
@@ -153,7 +153,8 @@ async def _kill(process: Process) -> None:
         await process.wait()
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A TCP port that nobody listens on."""
     with socket.socket() as probe:
         probe.bind((HOST, 0))
         return probe.getsockname()[1]

@@ -204,3 +204,42 @@ async def test_a_graph_that_is_not_served_any_more_is_named(client: LangGraphCli
     for request in (client.threads.get_state(thread), client.threads.update_state(thread, {})):
         with pytest.raises(NotFoundError, match="retired"):
             await request
+
+
+async def test_the_state_of_a_subgraph_can_be_updated(client: LangGraphClient) -> None:
+    thread = await ran(client, "nested")
+    [task] = (await client.threads.get_state(thread))["tasks"]
+    inside = cast("dict[str, Any]", task)["checkpoint"]
+    written = await client.threads.update_state(thread, {"text": "inside"}, checkpoint=inside)
+    assert cast("dict[str, Any]", written["checkpoint"])["checkpoint_ns"] == inside["checkpoint_ns"]
+    assert (await client.threads.get_state(thread, checkpoint=inside))["values"] == {
+        "text": "inside",
+        "steps": [],
+    }
+    outer = cast("dict[str, Any]", await client.threads.get_state(thread, subgraphs=True))
+    assert (outer["values"], outer["next"]) == ({"text": "a", "steps": []}, ["child"])
+    assert outer["tasks"][0]["state"]["values"]["text"] == "inside"
+    shown = await client.threads.get(thread)
+    assert (shown["status"], shown["values"]) == ("interrupted", {"text": "a", "steps": []})
+    values = cast("dict[str, Any]", await client.runs.wait(thread, "nested", command=Command(resume="yes")))
+    assert values == {"text": "inside:yes", "steps": ["ask", "after"]}
+
+
+async def test_only_what_is_selected_of_a_state_is_sent(client: LangGraphClient) -> None:
+    thread = await ran(client)
+    whole = cast("dict[str, Any]", await client.threads.get_state(thread))
+    part = await client.threads.get_state(thread, select=["values.steps", "next"])
+    assert part == {"values": {"steps": ["first", "second"]}, "next": []}
+    at = cast("str", whole["checkpoint_id"])
+    assert await client.threads.get_state(thread, checkpoint_id=at, select=["values"]) == {
+        "values": whole["values"]
+    }
+    checkpoint = whole["checkpoint"]
+    by_checkpoint = await client.threads.get_state(
+        thread, checkpoint=checkpoint, select=["created_at", "values.no"]
+    )
+    assert by_checkpoint == {"created_at": whole["created_at"], "values": {}}
+    history = await client.threads.get_history(thread, limit=2, select=["next"])
+    assert history == [{"next": []}, {"next": ["second"]}]
+    with pytest.raises(UnprocessableEntityError, match="select"):
+        await client.threads.get_state(thread, select=["nothing"])

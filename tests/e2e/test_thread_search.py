@@ -127,7 +127,7 @@ async def test_values_are_extracted_by_their_paths(client: LangGraphClient, mine
         "unknown": "values.nothing.here",
         "name": "metadata.owner.names[1]",
         "all": "values",
-        "interrupts": "interrupts",
+        "asks": "interrupts",
     }
     [found] = await mine.search(select=["thread_id"], extract=paths)
     assert found["extracted"] == {
@@ -137,7 +137,7 @@ async def test_values_are_extracted_by_their_paths(client: LangGraphClient, mine
         "unknown": None,
         "name": "Lovelace",
         "all": {"text": "A!", "steps": ["first", "second"]},
-        "interrupts": {},
+        "asks": {},
     }
 
 
@@ -188,6 +188,7 @@ async def test_threads_of_stateless_runs_are_found_as_long_as_they_run(client: L
         ({"metadata": ["a"]}, "metadata"),
         ({"extract": {"a": "status"}}, "extract.a"),
         ({"extract": {"a b": "values"}}, "extract"),
+        ({"extract": {"values": "values"}}, "extract"),
         ({"extract": {f"a{n}": "values" for n in range(11)}}, "extract"),
     ],
 )

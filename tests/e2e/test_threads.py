@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, cast
 from uuid import UUID, uuid4
@@ -70,6 +71,7 @@ async def test_a_thread_keeps_the_config_of_its_last_run(client: LangGraphClient
         "tags": ["x"],
         "recursion_limit": 10,
         "configurable": {},
+        "metadata": {"m": 1},
     }
 
 
@@ -129,3 +131,82 @@ async def test_a_refused_thread_names_the_field(
     with pytest.raises(UnprocessableEntityError) as refused:
         await client.http.post("/threads", json=body)
     assert field in cast("dict[str, Any]", refused.value.body)["detail"]
+
+
+def step(as_node: str, values: Any = None, command: Any = None) -> dict[str, Sequence[dict[str, Any]]]:
+    return {"updates": [{"as_node": as_node, "values": values, "command": command}]}
+
+
+async def test_a_thread_can_be_made_with_a_history(client: LangGraphClient) -> None:
+    supersteps = [step("__input__", {"text": "a"}), step("first", {"text": "b", "steps": ["mine"]})]
+    thread = cast("dict[str, Any]", await client.threads.create(graph_id="steps", supersteps=supersteps))
+    assert (thread["status"], thread["values"]) == ("interrupted", {"text": "b", "steps": ["mine"]})
+    history = await client.threads.get_history(thread["thread_id"])
+    assert [state["next"] for state in history] == [["second"], ["__start__"]]
+    values = cast("dict[str, Any]", await client.runs.wait(thread["thread_id"], "steps", input=None))
+    assert values == {"text": "b!", "steps": ["mine", "second"]}
+
+
+async def test_a_history_may_hold_commands_and_steps_that_happen_at_once(client: LangGraphClient) -> None:
+    goes: Any = [
+        step("__input__", {"text": "a"}),
+        step("choose", command={"goto": "even", "update": {"steps": ["me"]}}),
+    ]
+    routed = await client.threads.create(graph_id="routing", supersteps=goes)
+    assert (await client.threads.get_state(routed["thread_id"]))["next"] == ["even"]
+    both: dict[str, Sequence[dict[str, Any]]] = {
+        "updates": [*step("left", {"steps": ["l"]})["updates"], *step("right", {"steps": ["r"]})["updates"]]
+    }
+    paired = await client.threads.create(graph_id="pair", supersteps=[step("__input__", {"text": "a"}), both])
+    assert (paired["status"], paired["values"]) == ("idle", {"steps": ["l", "r"]})
+
+
+@pytest.mark.parametrize(
+    ("graph_id", "last", "named"),
+    [
+        ("steps", step("nonode", {"text": "b"}), "nonode"),
+        ("steps", step("first", ["not", "values"]), "supersteps"),
+        ("steps", {"updates": []}, "updates"),
+        ("nograph", step("first", {"text": "b"}), "graph_id"),
+        (None, step("first", {"text": "b"}), "graph_id"),
+    ],
+)
+async def test_nothing_stays_of_a_history_that_is_refused(
+    client: LangGraphClient, graph_id: str | None, last: Any, named: str
+) -> None:
+    mine = str(uuid4())
+    good = [step("__input__", {"text": "a"}), step("first", {"text": "b"})]
+    with pytest.raises(UnprocessableEntityError) as refused:
+        await client.threads.create(thread_id=mine, graph_id=graph_id, supersteps=[*good, last])
+    assert named in cast("dict[str, Any]", refused.value.body)["detail"]
+    with pytest.raises(NotFoundError):
+        await client.threads.get(mine)
+    await client.threads.create(thread_id=mine, graph_id="steps")
+    assert await client.threads.get_history(mine) == []
+
+
+async def test_a_thread_that_exists_gets_no_second_history(client: LangGraphClient) -> None:
+    mine = str(uuid4())
+    supersteps = [step("__input__", {"text": "a"}), step("first", {"steps": ["mine"]})]
+    made = await client.threads.create(thread_id=mine, graph_id="steps", supersteps=supersteps)
+    again = await client.threads.create(
+        thread_id=mine, graph_id="steps", supersteps=supersteps, if_exists="do_nothing"
+    )
+    assert again == made
+    with pytest.raises(ConflictError):
+        await client.threads.create(thread_id=mine, graph_id="steps", supersteps=supersteps)
+
+
+@pytest.mark.parametrize(
+    "ttl", [{"ttl": -1}, {"ttl": "x"}, {"strategy": "delete"}, {"ttl": 1, "strategy": "x"}, {"ttl": 1e12}]
+)
+async def test_a_time_to_live_that_cannot_be_is_refused(client: LangGraphClient, ttl: dict[str, Any]) -> None:
+    with pytest.raises(UnprocessableEntityError, match="ttl"):
+        await client.threads.create(ttl=ttl)
+
+
+async def test_only_what_is_known_can_be_included(client: LangGraphClient) -> None:
+    thread = await new_thread(client)
+    assert "ttl" not in await client.threads.get(thread, include=["ttl"])  # it has none
+    with pytest.raises(UnprocessableEntityError, match="include"):
+        await client.threads.get(thread, include=["secrets"])

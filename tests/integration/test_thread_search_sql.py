@@ -10,8 +10,9 @@ import pytest_asyncio
 
 from tests.integration.conftest import at_the_server, url_of
 from treadle import json
-from treadle.db.pool import Pool, connect_pool
+from treadle.db.pool import Connection, Pool, connect_pool
 from treadle.db.thread_search import (
+    MATCHING,
     PLANNING,
     SortBy,
     Statement,
@@ -19,8 +20,9 @@ from treadle.db.thread_search import (
     ThreadPage,
     ThreadSearch,
     count_statement,
-    search_statement,
+    page_statement,
 )
+from treadle.db.threads import DUE_FOR_PRUNING
 from treadle.dev.servers import EmbeddedPostgres
 from treadle.migrate import migrate
 
@@ -56,13 +58,17 @@ async def full(postgres: EmbeddedPostgres) -> AsyncGenerator[Pool]:
     await at_the_server(postgres, "drop database many with (force)")
 
 
-async def planned(pool: Pool, statement: Statement) -> list[dict[str, Any]]:
-    """The nodes of the plan by which a statement was executed."""
+async def planned(pool: Pool, wanted: ThreadFilter, page: ThreadPage) -> list[dict[str, Any]]:
+    """The nodes of the plan by which a page was found."""
     async with pool.acquire() as connection, connection.transaction():
-        await connection.execute(PLANNING)
-        explained = f"explain (analyze, format json) {statement.sql}"
-        [plan] = await connection.fetchval(explained, *statement.parameters)
-        return list(nodes(plan["Plan"]))
+        return await explained(connection, await page_statement(connection, wanted, page))
+
+
+async def explained(connection: Connection, statement: Statement) -> list[dict[str, Any]]:
+    [plan] = await connection.fetchval(
+        f"explain (analyze, format json) {statement.sql}", *statement.parameters
+    )
+    return list(nodes(plan["Plan"]))
 
 
 def nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
@@ -78,9 +84,7 @@ def indices(plan: list[dict[str, Any]]) -> set[str]:
 
 @pytest.mark.parametrize("offset", [0, 50_000, MANY - 10])
 async def test_a_filter_that_all_threads_match_is_read_in_order(full: Pool, offset: int) -> None:
-    plan = await planned(
-        full, search_statement(ThreadFilter(metadata=EVERY), ThreadPage(limit=11, offset=offset))
-    )
+    plan = await planned(full, ThreadFilter(metadata=EVERY), ThreadPage(limit=11, offset=offset))
     assert indices(plan) == {"thread_by_update", "thread_pkey"}
     assert not [node for node in plan if node["Node Type"] == "Sort" and node["Actual Rows"] > 11]
 
@@ -90,9 +94,7 @@ async def test_a_filter_that_all_threads_match_is_read_in_order(full: Pool, offs
 async def test_a_filter_that_few_threads_match_is_looked_up(
     full: Pool, metadata: dict[str, Any], offset: int
 ) -> None:
-    plan = await planned(
-        full, search_statement(ThreadFilter(metadata=metadata), ThreadPage(limit=11, offset=offset))
-    )
+    plan = await planned(full, ThreadFilter(metadata=metadata), ThreadPage(limit=11, offset=offset))
     assert indices(plan) == {"thread_metadata", "thread_pkey"}
 
 
@@ -111,38 +113,33 @@ async def test_each_order_is_that_of_an_index(
     full: Pool, sort_by: SortBy, index: str, descending: bool
 ) -> None:
     page = ThreadPage(limit=11, offset=1000, sort_by=sort_by, descending=descending)
-    assert indices(await planned(full, search_statement(ThreadFilter(), page))) == {index, "thread_pkey"}
+    assert indices(await planned(full, ThreadFilter(), page)) == {index, "thread_pkey"}
 
 
 async def test_a_status_is_looked_up_in_the_order_of_changes(full: Pool) -> None:
     wanted = ThreadFilter(status="interrupted")
-    plan = await planned(full, search_statement(wanted, ThreadPage(limit=11, offset=900)))
+    plan = await planned(full, wanted, ThreadPage(limit=11, offset=900))
     assert indices(plan) == {"thread_by_status", "thread_pkey"}
 
 
 @pytest.mark.parametrize("metadata", [None, EVERY, SOME])
 async def test_counting_goes_by_an_index(full: Pool, metadata: dict[str, Any] | None) -> None:
-    assert indices(await planned(full, count_statement(ThreadFilter(metadata=metadata))))
+    async with full.acquire() as connection, connection.transaction():
+        await connection.execute(PLANNING)
+        assert indices(await explained(connection, count_statement(ThreadFilter(metadata=metadata))))
 
 
-async def test_the_same_connection_plans_each_search_anew(full: Pool) -> None:
-    """A plan kept for all filters would read the whole order for one that matches nothing."""
+@pytest.mark.parametrize("metadata", [EVERY, SOME, ONE])
+async def test_how_many_match_is_looked_up(full: Pool, metadata: dict[str, Any]) -> None:
+    async with full.acquire() as connection, connection.transaction():
+        await connection.execute(PLANNING)
+        assert indices(await explained(connection, Statement(MATCHING, [json.text(metadata)])))
+
+
+async def test_threads_that_have_expired_are_looked_up(full: Pool) -> None:
     async with full.acquire() as connection:
-        for number in range(8):
-            async with connection.transaction():
-                await connection.execute(PLANNING)
-                statement = search_statement(
-                    ThreadFilter(metadata=EVERY), ThreadPage(limit=11, offset=number)
-                )
-                await connection.fetch(statement.sql, *statement.parameters)
-        async with connection.transaction():
-            await connection.execute(PLANNING)
-            sql = search_statement(ThreadFilter(metadata=ONE), ThreadPage(limit=11)).sql
-            await connection.execute("prepare search (jsonb, int, int) as " + sql)
-            literal = json.text(ONE).replace("'", "''")
-            explained = f"explain (analyze, format json) execute search('{literal}', 11, 0)"
-            plans = [await connection.fetchval(explained) for _ in range(7)]
-    assert indices(list(nodes(plans[-1][0]["Plan"]))) == {"thread_metadata", "thread_pkey"}
+        plan = await explained(connection, Statement(DUE_FOR_PRUNING, [10]))
+    assert indices(plan) == {"thread_expiry"}
 
 
 async def test_pages_follow_each_other_without_gaps(full: Pool) -> None:

@@ -12,6 +12,7 @@ import pytest
 from treadle.errors import ConfigError
 from treadle.graphs.config import Config, GraphEntry, read_config
 from treadle.graphs.storage import CheckpointerSection, StoreIndex, StoreSection
+from treadle.model import Ttl
 
 
 def write(folder: Path, content: Any) -> Path:
@@ -32,6 +33,30 @@ def refused(path: Path) -> str:
 
 
 # What it may say
+
+
+def test_threads_may_live_for_a_while(tmp_path: Path) -> None:
+    ttl = {"strategy": "keep_latest", "default_ttl": 0.5, "sweep_interval_minutes": 10, "sweep_limit": 7}
+    given = read(tmp_path, checkpointer={"ttl": ttl}).checkpointer.thread_ttl
+
+    assert (given.default, given.sweep_interval_secs, given.most_at_once) == (Ttl("keep_latest", 0.5), 600, 7)
+    assert read(tmp_path).checkpointer.thread_ttl.default is None
+
+
+@pytest.mark.parametrize(
+    ("ttl", "key"),
+    [
+        ({"strategy": "forget"}, "checkpointer.ttl.strategy"),
+        ({"default_ttl": 0}, "checkpointer.ttl.default_ttl"),
+        ({"sweep_interval_minutes": -1}, "checkpointer.ttl.sweep_interval_minutes"),
+        ({"sweep_limit": 0}, "checkpointer.ttl.sweep_limit"),
+        ({"defaultTtl": 5}, "checkpointer.ttl"),
+    ],
+)
+def test_a_time_to_live_that_cannot_be_is_refused(tmp_path: Path, ttl: dict[str, Any], key: str) -> None:
+    content = {"graphs": {"agent": "./agent.py:graph"}, "checkpointer": {"ttl": ttl}}
+
+    assert refused(write(tmp_path, content)).startswith(f"`{key}`: ")
 
 
 def test_a_graph_is_a_path_or_an_object_with_a_description(tmp_path: Path) -> None:

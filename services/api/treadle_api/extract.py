@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-from treadle.db.thread_search import Column
+from treadle.db.thread_search import COLUMNS, Column
 from treadle.errors import InvalidRequest
 
 ROOTS: tuple[Column, ...] = ("config", "interrupts", "metadata", "values")
@@ -16,7 +16,7 @@ def read_paths(extract: Mapping[str, str]) -> dict[str, tuple[Column, list[str]]
     """Where the wanted values are: alias -> (column, keys and indices).
 
     Raises:
-        InvalidRequest: an alias is no identifier, or a path begins in no column that has parts.
+        InvalidRequest: an alias is no identifier or the name of a field, or a path begins in no column that has parts.
     """
     return {_alias(alias): _path(alias, path) for alias, path in extract.items()}
 
@@ -24,6 +24,8 @@ def read_paths(extract: Mapping[str, str]) -> dict[str, tuple[Column, list[str]]
 def _alias(text: str) -> str:
     if not ALIAS.fullmatch(text):
         raise InvalidRequest(f"extract: the key {text[:64]!r} must be letters, digits and underscores")
+    if text in COLUMNS:
+        raise InvalidRequest(f"extract: the key {text!r} is the name of a thread's own field; choose another")
     return text
 
 

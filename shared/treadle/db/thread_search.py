@@ -1,8 +1,8 @@
 """Finding threads: pages of a search, and counts.
 
-Metadata are looked up in an index, and so is each order. Which of the two a search goes by is the planner's choice,
-from what it knows of the filter: few matches are fetched and sorted, many are read in order until the page is full.
-Values are compared thread by thread, on the way.
+Metadata have an index, and so has each order. Few matches are looked up and sorted; many are read in order until the
+page is full. The wrong one of the two reads nearly every thread, and the planner guesses how many match from a sample
+of the table: so they are counted first, as far as it matters. Values are compared thread by thread, on the way.
 """
 
 from __future__ import annotations
@@ -51,17 +51,28 @@ ORDERS: Mapping[SortBy, tuple[str, ...]] = {
     "state_updated_at": ("state_updated_at", "thread_id"),
 }
 
-# For the statement that follows. The plan must fit the filter (so none is kept for all filters), reading the table
+# For the statements that follow. Their plans must fit the filter (so none is kept for all filters), reading the table
 # from end to end never does, and what is searched often is in memory: a row elsewhere costs as much as the next one.
 PLANNING = """
 set local plan_cache_mode = force_custom_plan; set local enable_seqscan = off; set local random_page_cost = 1.1
 """
+# Up to so many matches are few: to fetch and sort them takes milliseconds.
+FEW = 5000
+MATCHING = (
+    f"select count(*) from (select from treadle.thread where metadata @> $1 limit {FEW + 1}) as matching"  # noqa: S608 - put together from constants
+)
 
 # The page is found by its keys alone; the wide rows are fetched for those that are on it.
 SEARCH = """
 select {columns}
-  from (select thread_id from treadle.thread where {condition} order by {order} limit {limit} offset {offset}) as page
+  from (select thread_id from {source} order by {order} limit {limit} offset {offset}) as page
   join treadle.thread using (thread_id) order by {order}
+"""
+IN_ORDER = "treadle.thread where {condition}"
+# The offset keeps the order outside: what matches is found first.
+LOOKED_UP = """
+(select thread_id, status, created_at, updated_at, state_updated_at
+   from treadle.thread where {condition} offset 0) as matching
 """
 COUNT = "select count(*) from treadle.thread where {condition}"
 
@@ -115,20 +126,29 @@ class ThreadSearch:
 
     async def page(self, wanted: ThreadFilter, page: ThreadPage) -> list[dict[str, Any]]:
         """The threads on a page, as dicts of the wanted columns, with `extracted` where something is to be."""
-        statement = search_statement(wanted, page)
         async with transaction(self._pool) as connection:
-            rows = await _planned(connection, statement)
+            statement = await page_statement(connection, wanted, page)
+            rows = await connection.fetch(statement.sql, *statement.parameters)
         return [_found(dict(row), page) for row in rows]
 
     async def count(self, wanted: ThreadFilter) -> int:
         """How many threads there are."""
         async with transaction(self._pool) as connection:
-            [row] = await _planned(connection, count_statement(wanted))
-        return row[0]
+            statement = count_statement(wanted)
+            await connection.execute(PLANNING)
+            return await connection.fetchval(statement.sql, *statement.parameters)
 
 
-def search_statement(wanted: ThreadFilter, page: ThreadPage) -> Statement:
-    """What finds a page."""
+async def page_statement(connection: Connection, wanted: ThreadFilter, page: ThreadPage) -> Statement:
+    """What finds a page, to be executed in the same transaction."""
+    await connection.execute(PLANNING)
+    if not wanted.metadata:
+        return _search(wanted, page, IN_ORDER)
+    matching = await connection.fetchval(MATCHING, _jsonb(wanted.metadata))
+    return _search(wanted, page, LOOKED_UP if matching <= FEW else IN_ORDER)
+
+
+def _search(wanted: ThreadFilter, page: ThreadPage, source: str) -> Statement:
     parameters = _Parameters()
     condition = _condition(wanted, parameters)
     way = "desc" if page.descending else "asc"
@@ -138,7 +158,7 @@ def search_statement(wanted: ThreadFilter, page: ThreadPage) -> Statement:
     )
     sql = SEARCH.format(
         columns=", ".join([*(f'"{column}"' for column in page.columns), *extracted]) or "thread_id",
-        condition=condition,
+        source=source.format(condition=condition),
         order=", ".join(f"{column} {way}" for column in ORDERS[page.sort_by]),
         limit=parameters.add(page.limit),
         offset=parameters.add(page.offset),
@@ -167,11 +187,6 @@ def _condition(wanted: ThreadFilter, parameters: _Parameters) -> str:
 
 def _jsonb(value: Mapping[str, Any]) -> str:
     return json.jsonb_text(json.encode(value))
-
-
-async def _planned(connection: Connection, statement: Statement) -> Sequence[Any]:
-    await connection.execute(PLANNING)
-    return await connection.fetch(statement.sql, *statement.parameters)
 
 
 def _found(row: dict[str, Any], page: ThreadPage) -> dict[str, Any]:

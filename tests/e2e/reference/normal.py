@@ -24,6 +24,8 @@ OF_THE_SERVER = frozenset(
         "user_id",
     }
 )
+# Each server has its own way of storing things.
+SIZES = frozenset({"bytes", "total_bytes"})
 GRAPHS = (
     "steps", "chat", "parent", "approval", "pair", "nested", "failing", "slow", "ticking", "routing", "fanout",
     "functional", "contextual", "seen", "survey", "interview", "deep", "handover", "orphan", "commanded", "row",
@@ -65,6 +67,8 @@ class Normaliser:
             return "<version>"
         if key == "serverInfo":
             return "<server>"
+        if key in SIZES and value:
+            return "<size>"
         if key == "detail" and isinstance(value, str):
             return "<text>"
         return self.normal(value)

@@ -115,7 +115,10 @@ class ThreadCreation:
         graph_id: str,
         supersteps: Sequence[Superstep],
     ) -> None:
-        config: RunnableConfig = {"configurable": {"thread_id": str(thread_id), "checkpoint_ns": ""}}
+        config: RunnableConfig = {
+            "configurable": {"thread_id": str(thread_id), "checkpoint_ns": ""},
+            "metadata": {"graph_id": graph_id},
+        }
         async with self._registry.open(
             graph_id, "threads.update", checkpointer=saver, store=self._store
         ) as graph:

@@ -9,6 +9,9 @@ create index thread_by_status on treadle.thread (status, updated_at, thread_id) 
 create index thread_metadata on treadle.thread using gin (metadata jsonb_path_ops)
   with (gin_pending_list_limit = 256);
 
+-- Large values are kept apart from the row: what reads many threads, or changes one's status, leaves them alone.
+alter table treadle.thread set (toast_tuple_target = 512);
+
 alter table treadle.thread
     add column ttl_strategy text check (ttl_strategy in ('delete', 'keep_latest')),
     add column ttl_minutes  double precision,

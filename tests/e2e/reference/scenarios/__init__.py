@@ -25,6 +25,8 @@ from tests.e2e.reference.scenarios import (
     store,
     strategies,
     streams,
+    thread_copies,
+    thread_search,
     threads,
 )
 from tests.e2e.reference.talk import Talk
@@ -49,6 +51,8 @@ GROUPS: dict[str, dict[str, Scenario]] = {
         forks,
         messages,
         threads,
+        thread_search,
+        thread_copies,
         states,
         runs,
         batches,

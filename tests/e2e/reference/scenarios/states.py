@@ -127,3 +127,27 @@ async def _ran(talk: Talk, **body: Any) -> str:
 
 async def _history(talk: Talk, thread: str) -> list[dict[str, Any]]:
     return await talk.post(f"{thread}/history", {"limit": 100}, kept=False)
+
+
+async def updated_inside_of_a_subgraph(talk: Talk) -> None:
+    thread = await talk.thread()
+    await talk.run(thread, "nested", {"text": "a"})
+    state = await talk.get(f"{thread}/state")
+    inside = state["tasks"][0]["checkpoint"]
+    await talk.post(f"{thread}/state", {"values": {"text": "inside"}, "checkpoint": inside})
+    await talk.post(f"{thread}/state/checkpoint", {"checkpoint": inside})
+    await talk.get(f"{thread}/state?subgraphs=true")
+    await talk.get(thread)
+    await talk.run(thread, "nested", command={"resume": "yes"})
+
+
+async def updated_with_lists(talk: Talk) -> None:
+    thread = await _ran(talk)
+    await talk.post(f"{thread}/state", {"values": [{"text": "a"}], "as_node": "first"}, names="values")
+
+
+async def selected(talk: Talk) -> None:
+    thread = await _ran(talk)
+    await talk.get(f"{thread}/state?select=values.text&select=next")
+    await talk.post(f"{thread}/history", {"limit": 1, "select": ["next"]})
+    await talk.get(f"{thread}/state?select=nothing", names="select")
