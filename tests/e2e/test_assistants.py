@@ -217,7 +217,8 @@ async def test_the_assistant_of_a_graph_can_be_changed_and_not_removed(client: L
     await client.assistants.update(CONTEXTUAL, context={"user": "all"})
     try:
         assert await greeting(client, "contextual") == "-:all"
-        with pytest.raises(ConflictError, match=r"langgraph\.json"):
+        await client.assistants.update(CONTEXTUAL, graph_id="steps")
+        with pytest.raises(ConflictError, match=r"'contextual'.*langgraph\.json"):
             await client.assistants.delete(CONTEXTUAL)
     finally:
         await client.assistants.set_latest(CONTEXTUAL, 1)

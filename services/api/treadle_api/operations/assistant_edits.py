@@ -111,12 +111,12 @@ class AssistantEdits:
             NotFound: there is no such assistant.
             Conflict: it is the default assistant of a graph, which every start of the API would make anew.
         """
-        assistant = await self._choice.read(str(assistant_id))
-        if assistant.graph_id in self._registry and assistant_id == default_assistant_id(assistant.graph_id):
+        if (graph_id := self._graph_of_default(assistant_id)) is not None:
             raise Conflict(
-                f"Assistant {assistant_id} is the default of the graph {assistant.graph_id!r} and stays as long as that "
-                "is served. Take the graph out of langgraph.json, or change the assistant instead."
+                f"Assistant {assistant_id} is the default of the graph {graph_id!r} and stays as long as that is served. "
+                "Take the graph out of langgraph.json, or change the assistant instead."
             )
+        await self._choice.read(str(assistant_id))
         if threads:
             await self._remove_threads(assistant_id)
         with postgres_errors("removing an assistant"):
@@ -128,6 +128,12 @@ class AssistantEdits:
         for run in active:
             with suppress(NotFound):  # it has ended in between
                 await self._cancellation.cancel(run.thread_id, run.run_id, CancelAction.INTERRUPT)
+
+    def _graph_of_default(self, assistant_id: UUID) -> str | None:
+        """The graph whose default assistant this is, whatever graph it has been given since."""
+        return next(
+            (graph for graph in self._registry.ids if default_assistant_id(graph) == assistant_id), None
+        )
 
     async def _remove_threads(self, assistant_id: UUID) -> None:
         while True:

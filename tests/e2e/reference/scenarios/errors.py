@@ -111,7 +111,7 @@ async def paths_and_methods(talk: Talk) -> None:
 
 
 async def assistants(talk: Talk) -> None:
-    await talk.post("/assistants/search", {"graph_id": "steps"})
+    await talk.post("/assistants/search", {"graph_id": "steps", "metadata": {"created_by": "system"}})
     await talk.post("/assistants/search", {"graph_id": "nograph"})
     await talk.post("/assistants/search", {"limit": 0}, names="limit")
     await talk.post("/assistants/search", {"graph_id": 5}, names="graph_id")
