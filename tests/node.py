@@ -26,7 +26,13 @@ async def node(script: str, url: str, **given: Any) -> list[Any]:
         The values that it wrote, one a line.
     """
     process = await asyncio.create_subprocess_exec(
-        _node(), str(SCRIPTS / f"{script}.mjs"), url, json.dumps(given), stdout=PIPE, stderr=PIPE
+        _node(),
+        "--experimental-websocket",  # node 20 has it, and does not show it
+        str(SCRIPTS / f"{script}.mjs"),
+        url,
+        json.dumps(given),
+        stdout=PIPE,
+        stderr=PIPE,
     )
     try:
         async with asyncio.timeout(SCRIPT_SECS):

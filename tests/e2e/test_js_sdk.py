@@ -121,3 +121,40 @@ def test_the_lock_has_hashes_and_no_addresses() -> None:
     packages = cast("dict[str, dict[str, Any]]", json.loads(text)["packages"])
     assert "://" not in text
     assert all("integrity" in package for name, package in packages.items() if name)
+
+
+@pytest.mark.parametrize("transport", ["sse", "websocket"])
+async def test_the_event_streaming_protocol_is_spoken(api_url: str, transport: str) -> None:
+    told = await node("protocol", api_url, transport=transport)
+
+    assert told[:8] == [
+        {"run": "string", "output": "It is fine in Bern"},
+        {
+            "messages": ["Let me look.", "It is fine in Bern"],
+            "tools": [["weather", {"city": "Bern"}, "fine in Bern"]],
+        },
+        {"payload": {"question": "go on?"}},
+        {"text": "a:yes", "steps": ["ask", "after"]},
+        {"text": "a:yes"},
+        {"subgraph": "expert"},
+        {"steps": {"nodes": ["report"]}},
+        {"error": "the node failed on purpose"},
+    ]
+    assert told[8] == "not_supported"
+    if transport == "sse":
+        assert told[9] == {"cuts": 3, "numbers": list(range(60))}
+
+
+@pytest.mark.parametrize("transport", ["sse", "websocket"])
+async def test_the_store_behind_the_hooks_follows_a_thread(api_url: str, transport: str) -> None:
+    answered = {"text": "a:yes", "steps": ["ask", "after"], "messages": []}
+    assert await node("controller", api_url, transport=transport) == [
+        ["hi", "Let me look.", "fine in Bern", "It is fine in Bern"],
+        [["weather", {"city": "Bern"}]],
+        8,
+        {"loading": False, "error": None},
+        8,
+        [{"question": "go on?"}],
+        answered,
+        [],
+    ]

@@ -130,8 +130,7 @@ class ProtocolCommands:
         answers = params.answers
         if not answers:
             raise Refused("invalid_argument", "input.respond takes an `interrupt_id`, or some `responses`")
-        thread, newest = await self._newest(thread_id)
-        on = await self._on(thread)
+        thread, newest, on = await self._at_work(thread_id)
         for interrupt_id in answers:
             if not _open(thread, on, interrupt_id):
                 raise Refused("no_such_interrupt", f"Unknown or already answered interrupt: {interrupt_id}")
@@ -148,13 +147,16 @@ class ProtocolCommands:
         except Conflict:
             raise Refused("no_such_interrupt", "Another client has been quicker to answer") from None
 
-    async def _on(self, thread: Thread) -> list[Run]:
-        """The runs that a thread is busy with."""
-        if thread.status != "busy":
-            return []
-        with postgres_errors("reading runs"):
-            newest = await self._runs.of_thread(thread.thread_id, limit=NEWEST)
-        return [run for run in newest if not run.status.terminal]
+    async def _at_work(self, thread_id: UUID) -> tuple[Thread, Run, list[Run]]:
+        """A thread, its newest run, and the runs that it is busy with, all of one moment."""
+        while True:
+            thread, newest = await self._newest(thread_id)
+            if thread.status != "busy":
+                return thread, newest, []
+            with postgres_errors("reading runs"):
+                runs = await self._runs.of_thread(thread_id, limit=NEWEST)
+            if on := [run for run in runs if not run.status.terminal]:
+                return thread, newest, on
 
     async def _create(self, thread_id: UUID, new: NewRun) -> Run:
         new = msgspec.structs.replace(new, if_not_exists="create", stream_subgraphs=True)
