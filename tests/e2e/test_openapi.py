@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import os
 import re
+import sys
+from asyncio.subprocess import PIPE, STDOUT
 from pathlib import Path
 
 import httpx
+from langgraph_sdk.client import LangGraphClient
+
+from tests.e2e.steps import new_thread
 
 REFERENCE = Path(__file__).parent / "reference" / "operations.json"
 COMPATIBILITY = Path(__file__).parents[2] / "docs" / "compatibility.md"
+FUZZ = Path(__file__).parents[1] / "fuzz" / "schemathesis.toml"
+FUZZ_SECS = 120
+# It has no end: it tells of a thread's runs for as long as somebody listens.
+ENDLESS = "/threads/{thread_id}/stream"
 METHODS = ("get", "put", "post", "patch", "delete")
 
 
@@ -36,3 +47,34 @@ async def test_every_operation_of_the_reference_is_served_or_named_as_missing(ap
     named = not_served()
     assert missing - named == set(), "docs/compatibility.md has to name them, or the API to serve them"
     assert named - missing == set(), "docs/compatibility.md names what is served, or what nobody has"
+
+
+async def test_no_request_breaks_the_api_and_every_answer_is_as_described(
+    api_url: str, client: LangGraphClient, tmp_path: Path
+) -> None:
+    real = json.dumps(await things(client))
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "schemathesis.cli", "--config-file", str(FUZZ), "--no-color",
+        "run", f"{api_url}/openapi.json", "--exclude-path", ENDLESS,
+        cwd=tmp_path, env={**os.environ, "FUZZ_REAL": real}, stdout=PIPE, stderr=STDOUT,
+    )  # fmt: skip
+    async with asyncio.timeout(FUZZ_SECS):
+        out, _ = await process.communicate()
+    assert process.returncode == 0, out.decode()
+
+
+async def things(client: LangGraphClient) -> dict[str, str]:
+    """One of each, by the names of path parameters."""
+    thread = await new_thread(client)
+    run = await client.runs.create(thread, "steps", input={"text": "a"})
+    await client.runs.join(thread, run["run_id"])
+    state = await client.threads.get_state(thread)
+    checkpoint = state["checkpoint"]["checkpoint_id"]
+    assistant = await client.assistants.create("steps")
+    return {
+        "thread_id": thread,
+        "busy_thread_id": await new_thread(client),
+        "run_id": run["run_id"],
+        "checkpoint_id": checkpoint or "",
+        "assistant_id": assistant["assistant_id"],
+    }

@@ -11,6 +11,7 @@ from litestar.openapi import OpenAPIConfig, ResponseSpec
 from litestar.openapi.plugins import JsonRenderPlugin
 from litestar.openapi.spec import OpenAPIMediaType, Operation, RequestBody, Schema, Server
 from litestar.openapi.spec.enums import OpenAPIType
+from msgspec import UNSET, Struct, UnsetType
 
 from treadle_api.shell.described import add, described
 
@@ -20,8 +21,18 @@ VALUES = ResponseSpec(
     description="The values that the run left; `__interrupt__` where it stopped to ask, `__error__` where it failed.",
     generate_examples=False,
 )
+
+
+class SentEvent(Struct):
+    """One server-sent event; its data is JSON."""
+
+    event: str
+    data: str
+    id: str | UnsetType = UNSET
+
+
 EVENTS = ResponseSpec(
-    str,
+    SentEvent,
     description="Server-sent events until the run ends, each with its id.",
     media_type="text/event-stream",
     generate_examples=False,
@@ -37,7 +48,9 @@ class JsonRpc(Operation):
         self.request_body = RequestBody(content={"application/json": OpenAPIMediaType(schema=schema)})
 
 
-MAY_CLASH = ("/assistants", "/assistants/{assistant_id}")
+# Parameters that the routes take as text, to say in their own words what is wrong with one.
+UUIDS = frozenset({"assistant_id", "thread_id", "run_id", "cron_id"})
+
 PROBLEMS = {
     "404": "What the path or the body names does not exist.",
     "409": "The present state of the thing that the path names does not allow it.",
@@ -65,8 +78,12 @@ class WithProblems(JsonRenderPlugin):
         }
         for path, methods in openapi_schema["paths"].items():
             for operation in methods.values():
-                operation["responses"].pop("400", None)
+                if "extra" in str(operation["responses"].get("400")):
+                    del operation["responses"]["400"]
                 operation["responses"].update(_problems(path, operation))
+                for parameter in operation.get("parameters", ()):
+                    if parameter["name"] in UUIDS and parameter["in"] == "path":
+                        parameter["schema"]["format"] = "uuid"
         if (theirs := described(self._mine)) is not None:
             add(openapi_schema, theirs)
         return super().render(request, openapi_schema)
@@ -74,8 +91,8 @@ class WithProblems(JsonRenderPlugin):
 
 def _problems(path: str, operation: dict[str, Any]) -> dict[str, Any]:
     possible = {
-        "404": "{" in path or path == "/assistants" or path.startswith("/runs"),
-        "409": ("requestBody" in operation and path.startswith("/threads")) or path in MAY_CLASH,
+        "404": "{" in path or "requestBody" in operation,
+        "409": "requestBody" in operation,
         "422": "requestBody" in operation or "parameters" in operation,
         "503": path not in ("/info", "/metrics"),
     }

@@ -18,7 +18,7 @@ QueryLimit = Annotated[int, Parameter(ge=1, le=1000)]
 QueryOffset = Annotated[int, Parameter(ge=0, le=FURTHEST)]
 
 # What a `text` column can hold: no NUL.
-Text = Annotated[str, Meta(pattern=r"^[^\0]*$")]
+Text = Annotated[str, Meta(pattern=r"^[^\u0000]*$")]
 
 
 class Checkpoint(Struct, kw_only=True, omit_defaults=True):

@@ -19,12 +19,16 @@ ANSWER = ResponseSpec(
     generate_examples=False,
 )
 ACCEPTED = ResponseSpec(None, description="A notification, or a response of the client's, has been taken.")
+REFUSED = ResponseSpec(
+    dict[str, Any], description="No such message: the answer is a JSON-RPC error.", generate_examples=False
+)
+NOTHING = ResponseSpec(None, description="Nothing.")
 
 
 @post(
     PATH,
     status_code=200,
-    responses={200: ANSWER, 202: ACCEPTED},
+    responses={200: ANSWER, 202: ACCEPTED, 400: REFUSED},
     operation_class=JsonRpc,
     summary="A message of the Model Context Protocol",
 )
@@ -32,12 +36,22 @@ async def post_mcp(body: bytes, mcp: McpEndpoint) -> ASGIApp:
     return mcp.answer(body)
 
 
-@get(PATH, status_code=405, summary="There are no events but those that answer a message")
+@get(
+    PATH,
+    status_code=405,
+    responses={405: NOTHING},
+    summary="There are no events but those that answer a message",
+)
 async def get_mcp() -> ASGIApp:
     return ASGIResponse(status_code=405, headers={"allow": "POST"})
 
 
-@delete(PATH, status_code=404, summary="There is no session to end: none is kept between messages")
+@delete(
+    PATH,
+    status_code=404,
+    responses={404: NOTHING},
+    summary="There is no session to end: none is kept between messages",
+)
 async def delete_mcp() -> ASGIApp:
     return ASGIResponse(status_code=404)
 
