@@ -36,6 +36,12 @@ create table treadle.webhook_attempt (
     primary key (webhook_id, number)
 );
 
+-- A member of a json value as text. What a client sends may have NUL in it, which json keeps, but no text can hold, not
+-- even while Postgres reads past it: it is read as a space. (An escaped backslash before u0000 stays one.)
+create function treadle.member(p_json json, p_key text) returns text language sql immutable as $$
+    select replace(p_json::text, '\u0000', '\u0020')::json ->> p_key
+$$;
+
 -- Write down what is owed for a run that ends now.
 create function treadle.owe_webhook(
     p_run treadle.run, p_status text, p_error json, p_ended_at timestamptz, p_url text)
@@ -59,7 +65,7 @@ begin
     return null;
 end $$;
 create constraint trigger webhook_values after insert on treadle.webhook
-    deferrable initially deferred for each row when (new.run ->> 'status' <> 'rollback')
+    deferrable initially deferred for each row when (treadle.member(new.run, 'status') <> 'rollback')
     execute function treadle.add_webhook_values();
 
 -- As in 0002, and a webhook is owed for a run that asked for one; a run that did not costs no statement more.
@@ -67,7 +73,7 @@ create or replace function treadle.end_run(p_run treadle.run, p_status text, p_o
 returns text language plpgsql as $$
 declare
     v_status text := case p_run.cancel_action when 'interrupt' then 'interrupted' else p_status end;
-    v_url    text := p_run.kwargs ->> 'webhook';
+    v_url    text := treadle.member(p_run.kwargs, 'webhook');
     v_now    timestamptz := clock_timestamp();
 begin
     if p_run.cancel_action = 'rollback' then
