@@ -58,8 +58,12 @@ async def test_no_request_breaks_the_api_and_every_answer_is_as_described(
         "run", f"{api_url}/openapi.json", "--exclude-path", ENDLESS,
         cwd=tmp_path, env={**os.environ, "FUZZ_REAL": real}, stdout=PIPE, stderr=STDOUT,
     )  # fmt: skip
-    async with asyncio.timeout(FUZZ_SECS):
-        out, _ = await process.communicate()
+    try:
+        async with asyncio.timeout(FUZZ_SECS):
+            out, _ = await process.communicate()
+    finally:
+        if process.returncode is None:
+            process.kill()
     assert process.returncode == 0, out.decode()
 
 

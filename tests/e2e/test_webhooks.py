@@ -99,7 +99,9 @@ async def test_a_receiver_is_told_of_the_run_and_the_values_that_it_left(hooked:
     assert "error" not in told
 
 
-async def test_a_nul_in_what_a_client_sends_keeps_no_run_from_its_end_and_no_webhook_away(hooked: Hooked) -> None:
+async def test_a_nul_in_what_a_client_sends_keeps_no_run_from_its_end_and_no_webhook_away(
+    hooked: Hooked,
+) -> None:
     strange = {"text": "a\0b", "escape": "\\u0000"}
     thread = await new_thread(hooked.client)
     assert (await wait(hooked.client, thread, "steps", input=strange))["text"] == "A\0B!"

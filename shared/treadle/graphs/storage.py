@@ -12,8 +12,9 @@ from treadle.graphs.lifetime import ThreadTtl
 
 # The most that pgvector's `vector` type holds.
 MOST_DIMS = 16_000
-# Two years in minutes: longer than any memory is kept for a while, and an interval can hold it.
-Minutes = Annotated[float, Meta(gt=0, le=2 * 366 * 24 * 60)]
+# From some milliseconds, below which Postgres cannot read the number as an interval, to two years: longer than any
+# memory is kept for a while, and an interval can hold it.
+Minutes = Annotated[float, Meta(ge=0.0001, le=2 * 366 * 24 * 60)]
 # Made by Treadle itself, without a model.
 LOCAL_EMBED = "local"
 

@@ -10,7 +10,7 @@ from treadle.graphs.storage import Minutes
 from treadle_api.bodies.fields import Offset
 
 Limit = Annotated[int, Meta(ge=1, le=10_000)]
-Depth = Annotated[int, Meta(ge=1)]
+Depth = Annotated[int, Meta(ge=1, le=1000)]
 
 
 class NewItem(Struct, kw_only=True):
