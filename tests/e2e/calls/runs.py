@@ -149,7 +149,9 @@ async def cancel_many(sdk: Sdk) -> None:
     await sdk.runs.cancel_many(thread_id=thread, run_ids=[run], action="interrupt", **TRANSPORT)
     await sdk.runs.join(thread, run)
     assert (await sdk.runs.get(thread, run))["status"] == "interrupted"
+    thread, later = await _started(sdk, "steps", after_seconds=3600)
     await sdk.runs.cancel_many(status="pending")
+    assert (await sdk.runs.get(thread, later))["status"] == "interrupted"
 
 
 async def delete(sdk: Sdk) -> None:

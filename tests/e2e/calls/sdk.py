@@ -55,6 +55,7 @@ class Sdk:
         self.client: Any = get_client(url=url) if kind == "async" else get_sync_client(url=url)
         self.kind = kind
         self.mark = uuid4().hex
+        self.streamed: defaultdict[str, set[str]] = defaultdict(set)
         self.assistants, self.threads, self.runs, self.crons, self.store, self.http = (
             Part(getattr(self.client, name)) for name in PARTS
         )
