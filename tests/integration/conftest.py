@@ -23,6 +23,7 @@ TABLES = (
     "treadle.dead_letter",
     "treadle.leader",
     "treadle.webhook",
+    "treadle.orphan",
     "checkpoints",
     "checkpoint_blobs",
     "checkpoint_writes",

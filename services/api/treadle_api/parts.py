@@ -7,10 +7,9 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
-from langgraph.checkpoint.postgres.aio import AsyncPostgresSaver
-
 from treadle.checkpoint.pool import checkpoint_pool
 from treadle.checkpoint.pruning import Pruning
+from treadle.checkpoint.savers import open_savers
 from treadle.db.assistants import Assistants
 from treadle.db.checkpoints import Checkpoints
 from treadle.db.crons import Crons
@@ -112,6 +111,7 @@ async def build(given: Given) -> AsyncGenerator[Parts]:
             checkpoint_pool(
                 settings.database_uri, size=settings.treadle_db_pool_size, service="api"
             ) as checkpoints,
+            open_savers(given.config, pool, checkpoints) as savers,
             open_store(given.config, checkpoints, settings.database_uri) as store,
             EventHub(redis) as hub,
             asyncio.TaskGroup() as tasks,
@@ -132,8 +132,8 @@ async def build(given: Given) -> AsyncGenerator[Parts]:
             )
             crons = Crons(pool)
             results = Results(runs, threads, hub, ends)
-            removal = Removal(threads, runs, cancellation, results, Pruning(pool, checkpoints))
-            graphs = Graphs(registry, AsyncPostgresSaver(checkpoints), store)
+            removal = Removal(threads, runs, cancellation, results, Pruning(pool, savers.shared))
+            graphs = Graphs(registry, savers.shared, store)
             streams = Streams(hub, runs, ends, metrics, heartbeat)
             following = Following(creation, streams, results, ends)
             schemas = Schemas(registry, graphs)
@@ -142,7 +142,7 @@ async def build(given: Given) -> AsyncGenerator[Parts]:
             tools = Tools(ToolNames(pool), schemas)
             mcp = McpEndpoint(Answers(tools, Calls(tools, following)), MAX_BODY_BYTES, heartbeat)
             background.append(tasks.create_task(mcp.run(), name="mcp"))
-            states = States(registry, pool, threads, checkpoints, store)
+            states = States(registry, pool, threads, savers, store)
             thread_events = ThreadEvents(hub, runs, ends, stirrings, limits)
             yield Parts(
                 assistants=assistants,
@@ -153,7 +153,7 @@ async def build(given: Given) -> AsyncGenerator[Parts]:
                 schemas=schemas,
                 threads=threads,
                 thread_search=ThreadSearch(pool),
-                thread_creation=ThreadCreation(pool, threads, checkpoints, registry, store, ttl),
+                thread_creation=ThreadCreation(pool, threads, savers, registry, store, ttl),
                 checkpoints=Checkpoints(pool),
                 runs=runs,
                 states=states,

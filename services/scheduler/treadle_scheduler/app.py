@@ -10,6 +10,8 @@ import socket
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
 
+from langgraph.checkpoint.postgres.aio import AsyncPostgresSaver
+
 from treadle.checkpoint.pool import checkpoint_pool
 from treadle.checkpoint.pruning import Pruning
 from treadle.db.leader import Leadership
@@ -85,7 +87,9 @@ async def _work(given: Given, stack: AsyncExitStack) -> None:
         Sweeper(runs, publisher, metrics, settings.treadle_sweep_interval_secs, settings.treadle_sweep_batch),
         Delays(runs, publisher, metrics, settings.treadle_delay_interval_secs),
         Expiry(threads, settings.treadle_stateless_ttl_secs),
-        Lifetimes(threads, Pruning(pool, checkpoints), given.config.checkpointer.thread_ttl),
+        Lifetimes(
+            threads, Pruning(pool, AsyncPostgresSaver(checkpoints)), given.config.checkpointer.thread_ttl
+        ),
         Forgetting(StoreItems(pool), given.config.store.ttl),
         webhooks,
         WebhookRecords(Webhooks(pool), settings.treadle_webhook_keep_secs),

@@ -7,9 +7,11 @@ import logging
 import os
 import socket
 from contextlib import AsyncExitStack
+from typing import NamedTuple
 from uuid import UUID
 
 from treadle.checkpoint.pool import checkpoint_pool
+from treadle.checkpoint.savers import Savers, open_savers
 from treadle.db.pool import connect_pool
 from treadle.db.runs import Lease, Runs
 from treadle.messaging.connection import Nats
@@ -43,6 +45,16 @@ def worker_name() -> str:
     return f"{socket.gethostname()}-{os.getpid()}"
 
 
+class Built(NamedTuple):
+    """What a worker works with."""
+
+    executor: Executor
+    slots: list[Slot]
+    bus: CancelBus
+    webhooks: Outbox[UUID]
+    savers: Savers
+
+
 class Worker:
     """One worker process: N_JOBS_PER_WORKER slots on one route."""
 
@@ -65,23 +77,24 @@ class Worker:
             built = await self._drain.unless_started(self._build(stack))
             if built is None:
                 return
-            executor, slots, bus, webhooks = built
             async with asyncio.TaskGroup() as tasks:
-                listener = tasks.create_task(cancels.listen(bus, executor), name="cancels")
-                delivering = tasks.create_task(webhooks.run(), name="webhooks")
-                serving = [tasks.create_task(slot.serve(), name=f"slot-{n}") for n, slot in enumerate(slots)]
+                listener = tasks.create_task(cancels.listen(built.bus, built.executor), name="cancels")
+                delivering = tasks.create_task(built.webhooks.run(), name="webhooks")
+                tending = tasks.create_task(built.savers.tend(), name="checkpoints")
+                serving = [tasks.create_task(slot.serve(), name=f"slot-{n}") for n, slot in enumerate(built.slots)]
                 log.info(
-                    "%s ready: %s slots on route %s", self._name, len(slots), self._settings.treadle_route
+                    "%s ready: %s slots on route %s", self._name, len(built.slots), self._settings.treadle_route
                 )
                 await self._drain.started.wait()
-                await self._drain.finish(executor, serving)
+                await self._drain.finish(built.executor, serving)
                 listener.cancel()
-                webhooks.close()
+                tending.cancel()
+                built.webhooks.close()
                 await asyncio.wait({delivering}, timeout=LAST_WEBHOOKS_SECS)
                 delivering.cancel()
         log.info("%s stopped", self._name)
 
-    async def _build(self, stack: AsyncExitStack) -> tuple[Executor, list[Slot], CancelBus, Outbox[UUID]]:
+    async def _build(self, stack: AsyncExitStack) -> Built:
         settings = self._settings
         if (server := serve_metrics(self._metrics, settings.metrics_port)) is not None:
             stack.callback(server.close)
@@ -92,6 +105,11 @@ class Worker:
         stack.push_async_callback(pool.close)
         checkpoints = await stack.enter_async_context(
             checkpoint_pool(settings.database_uri, size=settings.treadle_db_pool_size, service="worker")
+        )
+        savers = await stack.enter_async_context(
+            open_savers(
+                self._config, pool, checkpoints, self._metrics.checkpoint_write.observe, self._tracing
+            )
         )
         store = await stack.enter_async_context(open_store(self._config, checkpoints, settings.database_uri))
         redis = connect(settings.redis_uri)
@@ -109,7 +127,7 @@ class Worker:
         executor = Executor(
             Parts(
                 registry=self._registry,
-                checkpoints=checkpoints,
+                savers=savers,
                 store=store,
                 runs=runs,
                 redis=redis,
@@ -139,7 +157,7 @@ class Worker:
             )
             for _ in range(settings.n_jobs_per_worker)
         ]
-        return executor, slots, CancelBus(redis), webhooks
+        return Built(executor, slots, CancelBus(redis), webhooks, savers)
 
     async def _ensure_queue(self) -> None:
         """Make the stream and this route's consumer; after NATS lost its data as well as at the first start."""

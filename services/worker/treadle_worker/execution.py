@@ -15,8 +15,7 @@ from langgraph.errors import GraphDrained, UnknownInterruptError
 from langgraph.store.base import BaseStore
 
 from treadle import json
-from treadle.checkpoint.fenced import FencedSaver
-from treadle.checkpoint.pool import ConnectionPool
+from treadle.checkpoint.savers import Savers
 from treadle.db.runs import EndedRun, Outcome, Runs
 from treadle.errors import Fenced, Unavailable
 from treadle.graphs.registry import Registry
@@ -66,7 +65,7 @@ class Parts:
     """What executing runs takes, built once for the worker."""
 
     registry: Registry
-    checkpoints: ConnectionPool
+    savers: Savers
     store: BaseStore
     runs: Runs
     redis: redis.asyncio.Redis
@@ -162,12 +161,10 @@ class Executor:
         self, active: ActiveRun, writer: EventWriter, trace: Any
     ) -> Ended | HandedBack | Lost:
         parts, run = self._parts, active.run
-        resumed = run.attempt > 1 and goes_on(run, await parts.runs.progress(run))
+        resumed = run.attempt > 1 and goes_on(run, await parts.savers.progress(run))
         config = run_config(run, resumed=resumed)
+        saver = await parts.savers.of_run(run)
         spans = self._trace_nodes(config, trace)
-        saver = FencedSaver(
-            parts.checkpoints, run.run_id, run.attempt, parts.metrics.checkpoint_write.observe, parts.tracing
-        )
         try:
             async with parts.registry.open(
                 run.graph_id,

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
 from uuid import UUID
 
 from langgraph.checkpoint.base import BaseCheckpointSaver
-from langgraph.checkpoint.postgres.aio import AsyncPostgresSaver
 
-from treadle.checkpoint.pool import ConnectionPool
 from treadle.db.pool import Pool, transaction
 from treadle.db.threads import lock_at_rest, set_pruned
 
@@ -20,9 +19,9 @@ class Pruning:
     back to its last snapshot: savers refuse such threads, and they stay as they are.
     """
 
-    def __init__(self, pool: Pool, checkpoints: ConnectionPool) -> None:
+    def __init__(self, pool: Pool, saver: BaseCheckpointSaver[Any]) -> None:
         self._pool = pool
-        self._saver: BaseCheckpointSaver[str] = AsyncPostgresSaver(checkpoints)
+        self._saver = saver
 
     async def keep_latest(self, thread_id: UUID) -> bool:
         """Prune a thread; False where nothing was done: it is missing, runs of it go on, or it cannot be pruned."""

@@ -84,6 +84,9 @@ select distinct thread_id from treadle.run
  where thread_id = any($1::uuid[]) and started_at > clock_timestamp() - make_interval(secs => $2)
 """
 DELETE = "select treadle.delete_run($1, $2)"
+IS_NEWEST = (
+    "select exists (select from treadle.run where run_id = $1 and attempt = $2 and status = 'running')"
+)
 # What has an earlier attempt of this run left that the next one can continue from?
 PROGRESS = """
 with own as (
@@ -401,6 +404,10 @@ class Runs:
         """What waits on each route."""
         rows = await self._pool.fetch(QUEUE)
         return [RouteQueue(row["route"], row["depth"], row["oldest_secs"]) for row in rows]
+
+    async def is_newest(self, run: Run) -> bool:
+        """Whether this attempt of a run is on, and no newer one."""
+        return await self._pool.fetchval(IS_NEWEST, run.run_id, run.attempt)
 
     async def progress(self, run: Run) -> Progress:
         """What earlier attempts of a run have left to continue from."""

@@ -10,6 +10,7 @@ from langgraph.store.base import BaseStore
 
 from treadle.checkpoint.pool import ConnectionPool
 from treadle.graphs.config import Config
+from treadle.graphs.custom import open_custom
 from treadle.store.embedding import dims_of, make_embeddings
 from treadle.store.postgres import PostgresStore
 from treadle.store.vectors import set_up_vectors
@@ -26,6 +27,15 @@ async def open_store(config: Config, pool: ConnectionPool, dsn: str) -> AsyncGen
         Unavailable: Postgres cannot be reached.
     """
     section = config.store
+    if section.path is not None:
+        if section.index is not None or section.ttl is not None:
+            log.warning(
+                "%s: `store.index` and `store.ttl` are not used: `store.path` names a store of its own",
+                config.path,
+            )
+        async with open_custom(config, "store.path", section.path, BaseStore) as store:
+            yield store
+        return
     if section.index is None:
         yield PostgresStore(pool, ttl=section.ttl)
         return

@@ -6,6 +6,9 @@ overlooks items. Without it every search is exact, over the items of its namespa
 
 from __future__ import annotations
 
+from collections.abc import Coroutine
+from typing import Any
+
 import asyncpg
 
 from treadle.db.pool import postgres_errors
@@ -45,7 +48,7 @@ async def set_up_vectors(dsn: str, dims: int) -> None:
         try:
             if await connection.fetchval(DIMS) is None:
                 await wait_for_turn(connection)
-                await _make(connection, dims)
+                await _allowed(_make(connection, dims))
             found = await connection.fetchval(DIMS)
         finally:
             await connection.close()
@@ -64,11 +67,15 @@ async def _make(connection: asyncpg.Connection, dims: int) -> None:
                 "`store.index` of langgraph.json needs pgvector, which this Postgres server does not have. Install it there "
                 "(https://github.com/pgvector/pgvector), or take `store.index` out."
             )
-        try:
-            await connection.execute("create extension if not exists vector")
-        except asyncpg.InsufficientPrivilegeError as error:
-            raise ConfigError(
-                "`store.index` of langgraph.json needs pgvector, and DATABASE_URI's user may not install it. Have an "
-                "administrator of the database say: create extension vector."
-            ) from error
+        await connection.execute("create extension if not exists vector")
     await connection.execute(CREATE_TABLE.format(dims=int(dims)))
+
+
+async def _allowed(making: Coroutine[Any, Any, None]) -> None:
+    try:
+        await making
+    except asyncpg.InsufficientPrivilegeError as error:
+        raise ConfigError(
+            f"`store.index` of langgraph.json needs pgvector and a table, and DATABASE_URI's user may not make them: {error}. "
+            "Have an administrator of the database say `create extension vector`, and let the user create tables."
+        ) from error

@@ -9,13 +9,12 @@ from uuid import UUID
 
 import msgspec
 from langchain_core.runnables import RunnableConfig
-from langgraph.checkpoint.postgres.aio import AsyncPostgresSaver
 from langgraph.errors import InvalidUpdateError
 from langgraph.store.base import BaseStore
 from langgraph_sdk.runtime import AccessContext
 
 from treadle import json
-from treadle.checkpoint.pool import ConnectionPool
+from treadle.checkpoint.savers import Savers
 from treadle.checkpoint.state import interrupts_of, readable_history, readable_state
 from treadle.db.pool import Pool, postgres_errors, transaction
 from treadle.db.threads import Threads, lock_at_rest, set_state
@@ -37,12 +36,12 @@ class States:
     """The states of threads, read through the graphs that ran on them."""
 
     def __init__(
-        self, registry: Registry, pool: Pool, threads: Threads, checkpoints: ConnectionPool, store: BaseStore
+        self, registry: Registry, pool: Pool, threads: Threads, savers: Savers, store: BaseStore
     ) -> None:
         self._registry = registry
         self._pool = pool
         self._threads = threads
-        self._saver = AsyncPostgresSaver(checkpoints)
+        self._savers = savers
         self._store = store
 
     async def get(self, thread_id: UUID, at: Checkpoint, *, subgraphs: bool) -> StateView:
@@ -135,10 +134,9 @@ class States:
 
     @asynccontextmanager
     async def _graph(self, thread_id: UUID, graph_id: str, access: AccessContext) -> AsyncGenerator[Graph]:
+        saver = await self._savers.of_thread(thread_id)
         try:
-            async with self._registry.open(
-                graph_id, access, checkpointer=self._saver, store=self._store
-            ) as graph:
+            async with self._registry.open(graph_id, access, checkpointer=saver, store=self._store) as graph:
                 yield graph
         except InvalidUpdateError as error:
             raise InvalidRequest(

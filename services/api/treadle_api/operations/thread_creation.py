@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
 import msgspec
 from langchain_core.runnables import RunnableConfig
-from langgraph.checkpoint.postgres.aio import AsyncPostgresSaver
 from langgraph.errors import InvalidUpdateError
 from langgraph.store.base import BaseStore
 from langgraph.types import StateUpdate
 
 from treadle import json
-from treadle.checkpoint.pool import ConnectionPool
+from treadle.checkpoint.savers import Saver, Savers
 from treadle.checkpoint.state import interrupts_of
 from treadle.db.checkpoints import Checkpoints
 from treadle.db.pool import Connection, Pool, postgres_errors, transaction
@@ -37,7 +35,7 @@ class ThreadCreation:
         self,
         pool: Pool,
         threads: Threads,
-        checkpoints: ConnectionPool,
+        savers: Savers,
         registry: Registry,
         store: BaseStore,
         default_ttl: Ttl | None,
@@ -45,7 +43,7 @@ class ThreadCreation:
         self._pool = pool
         self._threads = threads
         self._stored = Checkpoints(pool)
-        self._checkpoints = checkpoints
+        self._savers = savers
         self._registry = registry
         self._store = store
         self._default_ttl = default_ttl
@@ -80,8 +78,13 @@ class ThreadCreation:
         """
         with postgres_errors("copying a thread"):
             thread = await self._stored.copy(source, new_id(), self._default_ttl)
-        if thread is None:
-            raise no_thread(source)
+            if thread is None:
+                raise no_thread(source)
+            try:
+                await self._savers.copy(source, thread.thread_id)
+            except BaseException:
+                await self._threads.delete([thread.thread_id])
+                raise
         return thread
 
     async def _with_history(
@@ -97,20 +100,14 @@ class ThreadCreation:
         async with transaction(self._pool) as connection:
             if await insert(connection, thread_id, metadata, ttl) is None:
                 return None
-            async with self._saver() as saver:
+            async with self._savers.of_new_thread(thread_id) as saver:
                 await self._apply(connection, saver, thread_id, graph_id, supersteps)
         return await self._threads.get(thread_id)
-
-    @asynccontextmanager
-    async def _saver(self) -> AsyncGenerator[AsyncPostgresSaver]:
-        """A saver whose checkpoints are kept when the block ends without an error."""
-        async with self._checkpoints.connection() as connection, connection.transaction():
-            yield AsyncPostgresSaver(connection)
 
     async def _apply(
         self,
         connection: Connection,
-        saver: AsyncPostgresSaver,
+        saver: Saver,
         thread_id: UUID,
         graph_id: str,
         supersteps: Sequence[Superstep],

@@ -1,0 +1,178 @@
+"""Where checkpoints are kept: Postgres, or a checkpointer of the user's own (`checkpointer.path` of langgraph.json)."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Any, Protocol, cast
+from uuid import UUID
+
+from langgraph.checkpoint.base import BaseCheckpointSaver
+from langgraph.checkpoint.postgres.aio import AsyncPostgresSaver
+
+from treadle.checkpoint.copying import copy_thread
+from treadle.checkpoint.fenced import FencedSaver
+from treadle.checkpoint.guarded import GuardedSaver
+from treadle.checkpoint.orphans import Orphans
+from treadle.checkpoint.pool import ConnectionPool
+from treadle.db.orphans import note_orphans
+from treadle.db.pool import Pool, postgres_errors
+from treadle.db.runs import Progress, Runs
+from treadle.errors import Fenced
+from treadle.graphs.config import Config
+from treadle.graphs.custom import open_custom
+from treadle.model import Run
+from treadle.telemetry.tracing import Tracing
+
+Saver = BaseCheckpointSaver[Any]
+
+
+class Savers(Protocol):
+    """Gives out checkpointers, each for one use."""
+
+    @property
+    def shared(self) -> Saver:
+        """One for graphs that are only looked at."""
+        ...
+
+    async def of_thread(self, thread_id: UUID) -> Saver:
+        """One for reading and changing a thread from outside a run."""
+        ...
+
+    def of_new_thread(self, thread_id: UUID) -> AbstractAsyncContextManager[Saver]:
+        """One whose checkpoints are kept only if the block ends without an error."""
+        ...
+
+    async def copy(self, source: UUID, target: UUID) -> None:
+        """Copy what is not copied with the rows of a thread."""
+        ...
+
+    async def of_run(self, run: Run) -> Saver:
+        """One for an attempt of a run, which refuses its writes once a newer attempt has the run."""
+        ...
+
+    async def progress(self, run: Run) -> Progress:
+        """What earlier attempts of a run have left to continue from."""
+        ...
+
+    async def tend(self) -> None:
+        """Do what is to be done in the background, until cancelled."""
+        ...
+
+
+class PostgresSavers:
+    """Checkpoints in Postgres: whatever removes a run or a thread removes them in the same transaction.
+
+    Args:
+        observe: is told the seconds that each write of a run took.
+        tracing: makes a span of each write of a run.
+    """
+
+    def __init__(
+        self,
+        checkpoints: ConnectionPool,
+        runs: Runs,
+        observe: Callable[[float], None] = lambda seconds: None,
+        tracing: Tracing | None = None,
+    ) -> None:
+        self._checkpoints = checkpoints
+        self._runs = runs
+        self._observe = observe
+        self._tracing = tracing
+        self.shared: Saver = AsyncPostgresSaver(checkpoints)
+
+    async def of_thread(self, thread_id: UUID) -> Saver:
+        return self.shared
+
+    @asynccontextmanager
+    async def of_new_thread(self, thread_id: UUID) -> AsyncGenerator[Saver]:
+        async with self._checkpoints.connection() as connection, connection.transaction():
+            yield AsyncPostgresSaver(connection)
+
+    async def copy(self, source: UUID, target: UUID) -> None:
+        return
+
+    async def of_run(self, run: Run) -> Saver:
+        return FencedSaver(self._checkpoints, run.run_id, run.attempt, self._observe, self._tracing)
+
+    async def progress(self, run: Run) -> Progress:
+        return await self._runs.progress(run)
+
+    async def tend(self) -> None:
+        return
+
+
+class CustomSavers:
+    """Checkpoints in a checkpointer of the user's own."""
+
+    def __init__(self, saver: Saver, pool: Pool, runs: Runs) -> None:
+        self._runs = runs
+        self._orphans = Orphans(pool, saver)
+        self.shared = saver
+
+    async def of_thread(self, thread_id: UUID) -> Saver:
+        await self._orphans.remove(thread_id)
+        return self.shared
+
+    @asynccontextmanager
+    async def of_new_thread(self, thread_id: UUID) -> AsyncGenerator[Saver]:
+        try:
+            yield await self.of_thread(thread_id)
+        except BaseException:
+            await self.shared.adelete_thread(str(thread_id))
+            raise
+
+    async def copy(self, source: UUID, target: UUID) -> None:
+        await self._orphans.remove(source)
+        await copy_thread(self.shared, str(source), str(target))
+
+    async def of_run(self, run: Run) -> Saver:
+        await self._orphans.remove(run.thread_id)
+
+        async def check() -> None:
+            with postgres_errors("checking who has a run"):
+                newest = await self._runs.is_newest(run)
+            if not newest:
+                raise Fenced(
+                    f"a checkpoint of run {run.run_id} was refused: attempt {run.attempt} is not its newest any more, or "
+                    "the run has ended."
+                )
+
+        return GuardedSaver(self.shared, check)
+
+    async def progress(self, run: Run) -> Progress:
+        """Pending writes do not say whose they are; an attempt that left nothing else begins anew."""
+        found = await self.shared.aget_tuple(
+            {"configurable": {"thread_id": str(run.thread_id), "checkpoint_ns": ""}}
+        )
+        own = found is not None and found.metadata.get("run_id") == str(run.run_id)
+        return Progress(checkpointed=own, written=own)
+
+    async def tend(self) -> None:
+        await self._orphans.tend()
+
+
+@asynccontextmanager
+async def open_savers(
+    config: Config,
+    pool: Pool,
+    checkpoints: ConnectionPool,
+    observe: Callable[[float], None] = lambda seconds: None,
+    tracing: Tracing | None = None,
+) -> AsyncGenerator[Savers]:
+    """The checkpointers that langgraph.json asks for. The arguments are those of PostgresSavers.
+
+    Raises:
+        ConfigError: the checkpointer of the user's own cannot be used.
+        Unavailable: Postgres cannot be reached.
+    """
+    runs, path = Runs(pool), config.checkpointer.path
+    with postgres_errors("saying where checkpoints are kept"):
+        await note_orphans(pool, wanted=path is not None)
+    if path is None:
+        yield PostgresSavers(checkpoints, runs, observe, tracing)
+        return
+    async with open_custom(
+        config, "checkpointer.path", path, cast("type[Saver]", BaseCheckpointSaver)
+    ) as saver:
+        yield CustomSavers(saver, pool, runs)
