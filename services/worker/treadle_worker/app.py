@@ -81,9 +81,14 @@ class Worker:
                 listener = tasks.create_task(cancels.listen(built.bus, built.executor), name="cancels")
                 delivering = tasks.create_task(built.webhooks.run(), name="webhooks")
                 tending = tasks.create_task(built.savers.tend(), name="checkpoints")
-                serving = [tasks.create_task(slot.serve(), name=f"slot-{n}") for n, slot in enumerate(built.slots)]
+                serving = [
+                    tasks.create_task(slot.serve(), name=f"slot-{n}") for n, slot in enumerate(built.slots)
+                ]
                 log.info(
-                    "%s ready: %s slots on route %s", self._name, len(built.slots), self._settings.treadle_route
+                    "%s ready: %s slots on route %s",
+                    self._name,
+                    len(built.slots),
+                    self._settings.treadle_route,
                 )
                 await self._drain.started.wait()
                 await self._drain.finish(built.executor, serving)
