@@ -54,7 +54,7 @@ class Place:
     def __init__(self, pool: Pool, checkpoints: ConnectionPool) -> None:
         self.pool = pool
         self.threads, self.runs = Threads(pool), Runs(pool)
-        self.pruning = Pruning(pool, checkpoints)
+        self.pruning = Pruning(pool, AsyncPostgresSaver(checkpoints))
         self.duty = Lifetimes(self.threads, self.pruning, ThreadTtl())
         self._saver = AsyncPostgresSaver(checkpoints)
 
