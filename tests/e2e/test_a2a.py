@@ -229,20 +229,24 @@ async def test_a_task_is_cancelled(api: Service, version: str) -> None:
             await client.cancel_task(CancelTaskRequest(id=begun.id))
 
 
-async def test_a_task_is_followed_from_another_process(stack: Stack, api: Service) -> None:
+async def test_a_task_is_followed_from_any_process(stack: Stack, api: Service) -> None:
+    async with agent(api.url, "slow") as client:
+        begun = await sent(client, given({"delay": 60}), at_once=True)
     other = await stack.api()
-    async with (
-        agent(api.url, "slow") as client,
-        agent(other.url, "slow", streaming=True) as watcher,
-    ):
-        begun = await sent(client, given({"delay": 0.5}), at_once=True)
-        events = [each async for each in watcher.subscribe(SubscribeToTaskRequest(id=begun.id))]
+    async with agent(other.url, "slow", streaming=True) as watcher:
+        stream = watcher.subscribe(SubscribeToTaskRequest(id=begun.id))
+        assert (await anext(stream)).task.id == begun.id
+        # A server that is told to stop does not wait for streams.
+        assert await other.stop() == 0
+    async with agent(api.url, "slow", streaming=True) as watcher:
+        stream = watcher.subscribe(SubscribeToTaskRequest(id=begun.id))
+        assert (await anext(stream)).task.id == begun.id
+        await watcher.cancel_task(CancelTaskRequest(id=begun.id))
+        events = [each async for each in stream]
         with pytest.raises(UnsupportedOperationError, match="ended"):
             await anext(watcher.subscribe(SubscribeToTaskRequest(id=begun.id)))
-    await other.stop()
 
-    assert events[0].task.id == begun.id
-    assert events[-1].status_update.status.state == TaskState.TASK_STATE_COMPLETED
+    assert events[-1].status_update.status.state == TaskState.TASK_STATE_CANCELED
 
 
 async def test_tasks_are_listed_page_by_page(api: Service, client: LangGraphClient) -> None:
@@ -299,11 +303,27 @@ async def test_an_agent_that_is_not_there(api: Service) -> None:
         assert (await http.post("/a2a/nobody", json=JSON_RPC)).status_code == 422
 
 
+async def test_mistakes_of_clients_are_no_news_for_the_log(api: Service) -> None:
+    wrong: list[Values] = [
+        {},
+        {"method": "message/send"},
+        {"method": "SendMessage", "params": 5},
+        {"method": "tasks/get"},
+    ]
+    known = len(api.log)
+    async with httpx.AsyncClient(base_url=api.url) as http:
+        answers = [(await http.post("/a2a/chat", json={**JSON_RPC, **each})).json() for each in wrong]
+
+    assert {answer["error"]["code"] for answer in answers} <= {-32600, -32602}
+    assert api.log[known:] == []
+
+
 async def test_a_card_names_the_address_below_the_mount(stack: Stack) -> None:
     api = await stack.api(MOUNT_PREFIX="/team")
-    async with agent(f"{api.url}/team", "echoing") as client:
-        assert answer(await sent(client, said("hello"))) == "You said: hello"
+    card = await card_of(f"{api.url}/team", "echoing")
     await api.stop()
+
+    assert {each.url.partition("/a2a/")[0] for each in card.supported_interfaces} == {f"{api.url}/team"}
 
 
 async def test_a_client_that_hangs_up_leaves_its_task_at_work(api: Service) -> None:

@@ -16,6 +16,7 @@ from uuid import uuid4
 import httpx
 import httpx2
 import pytest
+import pytest_asyncio
 from langgraph_sdk.client import LangGraphClient
 from langgraph_sdk.errors import NotFoundError
 from mcp import Client, ClientSession
@@ -24,6 +25,7 @@ from mcp.shared.exceptions import MCPError
 from mcp.types import PaginatedRequestParams, TextContent, Tool
 
 from tests.e2e.steps import Values
+from tests.e2e.test_http_app import serving
 from tests.stack import Service, Stack
 
 DOCS = Path(__file__).parents[2] / "docs" / "mcp.md"
@@ -37,6 +39,14 @@ OF_STEPS: list[Told] = [
     (3, None, "half way"),
     (4, None, "second"),
 ]
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def other(stack: Stack) -> AsyncGenerator[Service]:
+    """Another API process, which soon shows that it is alive; the last test stops it."""
+    other = await stack.api(TREADLE_SSE_HEARTBEAT_SECS="0.1")
+    yield other
+    await other.stop()
 
 
 class Turns(httpx2.AsyncHTTPTransport):
@@ -72,6 +82,14 @@ def text(result: Any) -> str:
 
 async def tools(session: ClientSession) -> dict[str, Tool]:
     return {tool.name: tool for tool in (await session.list_tools()).tools}
+
+
+async def test_the_first_requests_may_come_all_at_once(other: Service) -> None:
+    async with httpx.AsyncClient(base_url=other.url, timeout=30) as http:
+        answers = await asyncio.gather(
+            *(http.post("/mcp", json=_message("ping"), headers=HEADERS) for _ in range(20))
+        )
+    assert {answer.status_code for answer in answers} == {200}
 
 
 async def test_every_assistant_is_a_tool(api: Service) -> None:
@@ -168,18 +186,16 @@ async def test_progress_is_told_while_the_run_is_on(api: Service) -> None:
     assert told == OF_STEPS
 
 
-async def test_a_session_is_known_to_every_process(stack: Stack, api: Service) -> None:
-    turns = Turns(api.port, (other := await stack.api()).port)
-    try:
-        async with httpx2.AsyncClient(transport=turns) as http, session(api.url, http) as mcp:
-            for _ in range(3):
-                await mcp.send_ping()
-                assert "steps" in await tools(mcp)
-                assert not (await mcp.call_tool("steps", {"text": "a"})).is_error
-        assert turns.asked.count(api.port) >= 5
-        assert turns.asked.count(other.port) >= 5
-    finally:
-        await other.stop()
+async def test_a_session_is_known_to_every_process(api: Service, other: Service) -> None:
+    turns = Turns(api.port, other.port)
+    async with httpx2.AsyncClient(transport=turns) as http, session(api.url, http) as mcp:
+        for _ in range(3):
+            await mcp.send_ping()
+            assert "steps" in await tools(mcp)
+            assert not (await mcp.call_tool("steps", {"text": "a"})).is_error
+
+    assert turns.asked.count(api.port) >= 5
+    assert turns.asked.count(other.port) >= 5
 
 
 async def test_the_documented_client_works(api: Service) -> None:
@@ -220,15 +236,13 @@ async def test_a_call_is_a_run_of_which_nothing_stays(api: Service, client: Lang
         await client.runs.get(ids["thread_id"], ids["run_id"])
 
 
-async def test_a_long_call_gives_signs_of_life(stack: Stack) -> None:
-    api = await stack.api(TREADLE_SSE_HEARTBEAT_SECS="0.1")
+async def test_a_long_call_gives_signs_of_life(other: Service) -> None:
     call = {"name": "slow", "arguments": {"delay": 0.5}}
     async with (
-        httpx.AsyncClient(base_url=api.url) as http,
+        httpx.AsyncClient(base_url=other.url) as http,
         http.stream("POST", "/mcp", json=_message("tools/call", call), headers=HEADERS) as response,
     ):
         pieces = [piece async for piece in response.aiter_raw()]
-    await api.stop()
 
     assert response.headers["content-type"] == "application/json"
     assert pieces[0] == b"\n"
@@ -244,16 +258,25 @@ async def test_any_http_client_will_do(api: Service, path: str) -> None:
     assert (answer.status_code, answer.json()) == (200, {"jsonrpc": "2.0", "id": 1, "result": {}})
 
 
-async def test_the_first_requests_may_come_all_at_once(stack: Stack) -> None:
-    api = await stack.api()
-    try:
-        async with httpx.AsyncClient(base_url=api.url, timeout=30) as http:
-            answers = await asyncio.gather(
-                *(http.post("/mcp", json=_message("ping"), headers=HEADERS) for _ in range(20))
-            )
-        assert {answer.status_code for answer in answers} == {200}
-    finally:
-        assert await api.stop() == 0
+async def test_the_headers_of_a_call_reach_its_run(stack: Stack, tmp_path: Path) -> None:
+    async with serving(stack, tmp_path, {"configurable_headers": {"includes": ["x-mine"]}}) as (_, http):
+        call = _message("tools/call", {"name": "seen", "arguments": {}})
+        answer = await http.post("/mcp", json=call, headers={**HEADERS, "x-mine": "yes"})
+
+    seen = answer.json()["result"]["structuredContent"]["seen_configurable"]
+    assert seen["x-mine"] == "yes"
+
+
+async def test_a_server_stops_while_calls_are_open(other: Service) -> None:
+    call = _message("tools/call", {"name": "slow", "arguments": {"delay": 4}, "_meta": {"progressToken": 1}})
+    async with (
+        httpx.AsyncClient(base_url=other.url, timeout=30) as http,
+        http.stream("POST", "/mcp", json=call, headers=HEADERS) as response,
+    ):
+        assert response.headers["content-type"].startswith("text/event-stream")
+        assert await other.stop() == 0
+        with pytest.raises(httpx.RemoteProtocolError):
+            await response.aread()
 
 
 def _message(method: str, params: Values | None = None) -> Values:

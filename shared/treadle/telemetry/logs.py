@@ -38,7 +38,9 @@ ROUTED: Final = (
     "nats.aio.client",
 )
 # Quiet unless asked: one line for every request of the exporter and of users' HTTP clients.
-QUIET: Final = ("httpx", "httpcore", "urllib3", "asyncio")
+QUIET: Final = ("httpx", "httpcore", "urllib3", "asyncio", "mcp", "sse_starlette")
+# It shows clients' mistakes with tracebacks. What is ours to mend is logged where it is answered.
+SILENT: Final = ("a2a",)
 
 _EMPTY: Final[Mapping[str, str | int]] = {}
 _bound: ContextVar[Mapping[str, str | int]] = ContextVar("treadle_log_fields", default=_EMPTY)
@@ -109,6 +111,8 @@ def _route_in(level: int) -> None:
         routed.setLevel(logging.NOTSET)
     for name in QUIET:
         logging.getLogger(name).setLevel(max(level, logging.WARNING))
+    for name in SILENT:
+        logging.getLogger(name).setLevel(logging.CRITICAL)
 
 
 class _Handler(logging.StreamHandler[TextIO]):

@@ -32,6 +32,7 @@ from a2a.utils.task import apply_history_length, validate_history_length
 
 from treadle.model import Assistant
 from treadle_api.a2a.agent import Agent
+from treadle_api.a2a.errors import told
 from treadle_api.a2a.listing import listed
 
 # Whether the history of a task is that of its whole context, or its own.
@@ -58,40 +59,47 @@ class AssistantHandler(RequestHandler):
     @validated
     async def on_message_send(self, params: SendMessageRequest, context: ServerCallContext) -> Task | Message:
         validate_history_length(params.configuration)
-        task = await self._agent.send(
-            self._assistant, params.message, at_once=params.configuration.return_immediately
-        )
+        with told():
+            task = await self._agent.send(
+                self._assistant, params.message, at_once=params.configuration.return_immediately
+            )
         return apply_history_length(_scoped(task, context), params.configuration)
 
     @validated
     async def on_message_send_stream(
         self, params: SendMessageRequest, context: ServerCallContext
     ) -> AsyncGenerator[Event]:
-        async with aclosing(self._agent.stream(self._assistant, params.message)) as events:
-            async for event in events:
-                yield _scoped(event, context)
+        with told():
+            async with aclosing(self._agent.stream(self._assistant, params.message)) as events:
+                async for event in events:
+                    yield _scoped(event, context)
 
     @validated
     async def on_get_task(self, params: GetTaskRequest, context: ServerCallContext) -> Task | None:
         validate_history_length(params)
-        task, run = await self._agent.find(self._assistant, params.id)
-        return apply_history_length(_scoped(await self._agent.describe(task, run), context), params)
+        with told():
+            task, run = await self._agent.find(self._assistant, params.id)
+            described = await self._agent.describe(task, run)
+        return apply_history_length(_scoped(described, context), params)
 
     @validated
     async def on_cancel_task(self, params: CancelTaskRequest, context: ServerCallContext) -> Task | None:
-        return _scoped(await self._agent.cancel(self._assistant, params.id), context)
+        with told():
+            return _scoped(await self._agent.cancel(self._assistant, params.id), context)
 
     @validated
     async def on_subscribe_to_task(
         self, params: SubscribeToTaskRequest, context: ServerCallContext
     ) -> AsyncGenerator[Event]:
-        async with aclosing(self._agent.follow(self._assistant, params.id)) as events:
-            async for event in events:
-                yield _scoped(event, context)
+        with told():
+            async with aclosing(self._agent.follow(self._assistant, params.id)) as events:
+                async for event in events:
+                    yield _scoped(event, context)
 
     @validated
     async def on_list_tasks(self, params: ListTasksRequest, context: ServerCallContext) -> ListTasksResponse:
-        page = await listed(self._agent, self._assistant, params)
+        with told():
+            page = await listed(self._agent, self._assistant, params)
         for task in page.tasks:
             task.CopyFrom(apply_history_length(_scoped(task, context), params))
         return page
@@ -122,13 +130,13 @@ class AssistantHandler(RequestHandler):
         _no_push()
 
 
-def _scoped(told: T, context: ServerCallContext) -> T:
+def _scoped(event: T, context: ServerCallContext) -> T:
     """With the history that the client wishes: that of the context, or only the task's own."""
-    if isinstance(told, Task) and context.state.get("headers", {}).get(SCOPE_HEADER) == "task":
-        own = [message for message in told.history if message.task_id == told.id]
-        del told.history[:]
-        told.history.extend(own)
-    return told
+    if isinstance(event, Task) and context.state.get("headers", {}).get(SCOPE_HEADER) == "task":
+        own = [message for message in event.history if message.task_id == event.id]
+        del event.history[:]
+        event.history.extend(own)
+    return event
 
 
 def _no_push() -> NoReturn:

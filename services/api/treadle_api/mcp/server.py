@@ -6,6 +6,7 @@ Both of its lines are spoken, 1.x and 2.x: langchain-mcp-adapters, with which ma
 
 from __future__ import annotations
 
+import logging
 from collections.abc import AsyncGenerator, Awaitable
 from contextlib import asynccontextmanager
 from importlib.metadata import version
@@ -27,6 +28,8 @@ mcp_errors: Any = exceptions
 Server: Any = lowlevel.Server
 Manager: Any = StreamableHTTPSessionManager
 TWO = hasattr(lowlevel.Server, "add_request_handler")
+
+log = logging.getLogger(__name__)
 
 NAME, VERSION = "treadle", version("treadle")
 INVALID_PARAMS, INTERNAL_ERROR = -32602, -32603
@@ -99,11 +102,17 @@ def _progress_of_one(context: Any) -> Progress | None:
 
 
 async def _answered(answer: Awaitable[T]) -> T:
-    """With Treadle's errors as those of the protocol."""
+    """With Treadle's errors as those of the protocol; a defect of ours goes into the log, and no further."""
     try:
         return await answer
+    except Refused as error:
+        raise _error(INVALID_PARAMS, str(error)) from error
     except TreadleError as error:
-        raise _error(INVALID_PARAMS if isinstance(error, Refused) else INTERNAL_ERROR, str(error)) from error
+        log.warning("mcp: %s", error)
+        raise _error(INTERNAL_ERROR, str(error)) from error
+    except Exception as error:
+        log.exception("mcp: a message could not be answered")
+        raise _error(INTERNAL_ERROR, "Internal server error; the server's log says more.") from error
 
 
 def _error(code: int, message: str) -> Exception:
