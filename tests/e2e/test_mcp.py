@@ -165,8 +165,9 @@ async def test_a_graph_that_fails_is_a_result_that_says_why(api: Service) -> Non
 
 async def test_what_cannot_be_asked_for_is_refused(api: Service) -> None:
     async with session(api.url) as mcp:
-        with pytest.raises(MCPError, match="Unknown tool: nobody"):
-            await mcp.call_tool("nobody", {})
+        for name in ("nobody", "nobody\x00", "steps "):
+            with pytest.raises(MCPError, match=f"Unknown tool: {name}"):
+                await mcp.call_tool(name, {})
         with pytest.raises(MCPError, match="cursor"):
             await mcp.list_tools(params=PaginatedRequestParams(cursor="nonsense"))
         with pytest.raises(MCPError, match="Method not found"):

@@ -25,7 +25,8 @@ OPENINGS = """
 select metadata -> 'a2a' ->> 'message' as message, metadata -> 'a2a' ->> 'task' as task
   from treadle.run where thread_id = $1 and metadata ? 'a2a' order by seq
 """
-# The newest run of each task, as long as it fits what is asked for.
+# The newest run of each task, as long as it fits what is asked for. The output is looked at as text: Postgres takes
+# no JSON apart that holds NUL.
 _FOUND = """
   from treadle.run r join treadle.thread t using (thread_id)
  where r.assistant_id = $1 and r.metadata ? 'a2a' and t.gone_at is null
@@ -36,7 +37,7 @@ _FOUND = """
         when r.status = 'running' then 'working'
         when r.status = 'interrupted' then 'canceled'
         when r.status <> 'success' then 'failed'
-        when r.output -> '__interrupt__' is null then 'completed'
+        when position('"__interrupt__":' in r.output::text) = 0 then 'completed'
         else 'input-required' end)
    and not exists (
         select from treadle.run later

@@ -24,6 +24,7 @@ select * from treadle.assistant
  where treadle.tool_name(name) = $1 and right(assistant_id::text, 8) = $2
  order by created_at, assistant_id limit 1
 """
+POSSIBLE = re.compile(r"[a-zA-Z0-9_-]{1,128}", re.ASCII)
 SUFFIXED = re.compile(r"(.+)-([0-9a-f]{8})", re.ASCII)
 
 
@@ -45,6 +46,8 @@ class ToolNames:
 
     async def find(self, name: str) -> Assistant | None:
         """The assistant behind a tool's name. A name with an id in it goes on to be valid when others go."""
+        if POSSIBLE.fullmatch(name) is None:
+            return None
         row = await self._pool.fetchrow(OLDEST_NAMED, name)
         if row is None and (suffixed := SUFFIXED.fullmatch(name)) is not None:
             row = await self._pool.fetchrow(WITH_SUFFIX, *suffixed.groups())

@@ -28,7 +28,7 @@ NOTHING = ResponseSpec(None, description="Nothing.")
 @post(
     PATH,
     status_code=200,
-    responses={200: ANSWER, 202: ACCEPTED, 400: REFUSED},
+    responses={200: ANSWER, 202: ACCEPTED, 400: REFUSED, 406: REFUSED},
     operation_class=JsonRpc,
     summary="A message of the Model Context Protocol",
 )
