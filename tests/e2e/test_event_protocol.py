@@ -352,7 +352,7 @@ async def test_a_command_that_cannot_be_carried_out_says_why(
     assert answer["message"]
 
 
-NO_COMMANDS: list[tuple[Any, int]] = [({}, 400), ({"id": "x", "method": "run.start"}, 400), ([], 422)]
+NO_COMMANDS: list[tuple[Any, int]] = [({}, 400), ({"id": "x", "method": "run.start"}, 400), ([], 400)]
 NO_FILTERS: list[Any] = [
     {},
     {"channels": []},

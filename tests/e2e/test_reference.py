@@ -389,6 +389,36 @@ DEVIATIONS = (
         "An update inside of a subgraph leaves the values and the questions of its thread alone.",
         ("states/updated_inside_of_a_subgraph/5/told/body/*",),
     ),
+    Deviation(
+        "A command that names what does not exist is an `invalid_argument`, with a text of our own; the state can be read by "
+        "command, and a command that is not carried out here is `not_supported`.",
+        (
+            "protocol/*/told/body/message: *",
+            "protocol/refused_commands/8/told/body/error: 'unknown_error' -> 'invalid_argument'",
+            "protocol/refused_commands/15/told/body/error: 'unknown_command' -> 'invalid_argument'",
+            "protocol/refused_commands/16/told/body/error: 'unknown_command' -> 'not_supported'",
+        ),
+    ),
+    Deviation(
+        "In the event streaming protocol a question is told as `payload`, as the protocol has it, and as `value`, as the "
+        "Python client reads it.",
+        ("protocol/*/params/data/value: '<missing>' -> {'question': 'go on?'}",),
+    ),
+    Deviation(
+        "Each step of a message names the message and the model's call, so that several may be told at once.",
+        (
+            "protocol/*/params/data/message_id: '<missing>' -> *",
+            "protocol/*/params/data/run_id: '<missing>' -> *",
+        ),
+    ),
+    Deviation(
+        "The values of the event streaming protocol are those of every other stream, with all fields of their messages.",
+        ("protocol/*/params/data/messages/*: '<missing>' -> *",),
+    ),
+    Deviation(
+        "The end of a run or a subgraph comes after all that it has told.",
+        ("protocol/a run of approval/1/told/events/*", "protocol/a run of nested/1/told/events/*"),
+    ),
 )
 
 _MISSING = "<missing>"

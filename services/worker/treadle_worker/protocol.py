@@ -107,7 +107,8 @@ class ProtocolStream:
             self._graphs[namespace] = data.get("graph_name", "")
             yield _named("lifecycle", namespace, data)
         elif data["event"] in ENDS:
-            yield _named("lifecycle", namespace, {**data, "graph_name": self._graphs.get(namespace, "")})
+            told = {name: value for name, value in data.items() if name != "namespace"}
+            yield _named("lifecycle", namespace, {**told, "graph_name": self._graphs.get(namespace, "")})
 
     def _messages(self, payload: Any, metadata: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
         """A step of a message, or all steps of one that came whole. What tools say is on their own channel.

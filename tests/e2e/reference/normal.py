@@ -33,6 +33,9 @@ GRAPHS = (
 )  # fmt: skip
 ASSISTANTS = {str(default_assistant_id(graph)): f"<assistant of {graph}>" for graph in GRAPHS}
 
+# Where an event of the event streaming protocol stands, by each server's own count.
+PLACES = frozenset({"seq", "timestamp", "event_id"})
+
 UUID = r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
 ID = re.compile(rf"{UUID}|\b[0-9a-f]{{32}}\b")
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(\+00:00|Z)")
@@ -63,6 +66,8 @@ class Normaliser:
         return value
 
     def _member(self, key: str, value: Any) -> Any:
+        if key in PLACES and str(value)[:1].isdigit():
+            return f"<{key}>"
         if key == "langgraph_version":
             return "<version>"
         if key == "serverInfo":

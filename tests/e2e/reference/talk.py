@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, cast
@@ -89,6 +89,32 @@ class Talk:
             following = Following(exchange, _events(response))
             yield following
             await following.rest()
+
+    async def first(
+        self,
+        path: str,
+        body: Any,
+        last: Callable[[Event], bool],
+        *,
+        method: str = "POST",
+        headers: Mapping[str, str] | None = None,
+    ) -> list[Event]:
+        """The first events of a stream that has no end, up to one of them."""
+        exchange = Exchange(method, path, body, headers or {}, events=[])
+        self.exchanges.append(exchange)
+        told: list[Event] = []
+        async with self._sent(exchange) as response, asyncio.timeout(TIMEOUT_SECS):
+            async for event in _events(response):
+                told.append(event)
+                if last(event):
+                    break
+        exchange.events = told
+        return told
+
+    async def rested(self, thread: str) -> None:
+        """Wait off the record until a thread has no run that is on."""
+        for run in await self.get(f"{thread}/runs", kept=False):
+            await self.ended(f"{thread}/runs/{run['run_id']}")
 
     async def thread(self) -> str:
         """A new thread, made off the record."""

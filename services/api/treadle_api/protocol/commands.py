@@ -59,6 +59,11 @@ def read_command(given: Any) -> Envelope:
         ) from error
 
 
+def id_of(given: Any) -> Any:
+    """The id of what may be no command, for its refusal."""
+    return cast("dict[str, Any]", given).get("id") if isinstance(given, dict) else None
+
+
 def refusal(command_id: Any, error: Exception) -> Result:
     """The answer to a command that failed."""
     code = error.code if isinstance(error, Refused) else CODES.get(type(error), "unknown_error")
@@ -111,6 +116,10 @@ class ProtocolCommands:
     def _method(self, name: str) -> tuple[type[Struct], Callable[[UUID, Any], Awaitable[Result]]]:
         if name in self._methods:
             return self._methods[name]
+        if name == "subscription.unsubscribe":
+            raise Refused(
+                "no_such_subscription", "A stream of server-sent events is unsubscribed by closing it"
+            )
         if name in ELSEWHERE:
             raise Refused("not_supported", f"{name} is not served here: {ELSEWHERE[name]}")
         raise Refused("unknown_command", f"Unknown protocol command: {name[:64]}")
@@ -143,9 +152,10 @@ class ProtocolCommands:
             multitask_strategy=MultitaskStrategy.ENQUEUE if on else MultitaskStrategy.REJECT,
         )
         try:
-            return {"run_id": str((await self._create(thread_id, new)).run_id)}
+            await self._create(thread_id, new)
         except Conflict:
             raise Refused("no_such_interrupt", "Another client has been quicker to answer") from None
+        return {}
 
     async def _at_work(self, thread_id: UUID) -> tuple[Thread, Run, list[Run]]:
         """A thread, its newest run, and the runs that it is busy with, all of one moment."""
@@ -220,7 +230,6 @@ class ProtocolCommands:
 ELSEWHERE = {
     "input.inject": "start a run with the message as its input.",
     "subscription.subscribe": "POST the filter to /threads/{thread_id}/stream/events, or open a websocket there.",
-    "subscription.unsubscribe": "close the stream.",
     "subscription.reconnect": "subscribe again, with the last `seq` as `since`.",
 }
 STATUSES = {

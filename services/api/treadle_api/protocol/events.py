@@ -175,7 +175,8 @@ def _synthetic(run: Run, method: str, namespace: Sequence[str], data: bytes) -> 
     """Ids by which the clients know what an event is about, whichever reading of the stream brings it."""
     where = "|".join(namespace)
     if method == "lifecycle":
-        return f"synth:{run.run_id}:lc|{where}|{json.decode(data)['event']}"
+        event = json.decode(data)["event"]
+        return None if event == "started" else f"synth:{run.run_id}:lc|{where}|{event}"
     if method == "input.requested":
         return f"synth:{run.run_id}:input|{where}|{json.decode(data)['interrupt_id']}"
     return None

@@ -22,6 +22,7 @@ from treadle_api.protocol.commands import (
     ProtocolCommands,
     Refused,
     Result,
+    id_of,
     read_command,
     refusal,
     success,
@@ -79,9 +80,7 @@ class ProtocolSocket:
         except msgspec.DecodeError as error:
             return refusal(None, Refused("invalid_argument", f"A command is a JSON object: {error}"))
         except TreadleError as error:
-            return refusal(
-                cast("dict[str, Any]", given).get("id") if isinstance(given, dict) else None, error
-            )
+            return refusal(id_of(given), error)
 
     def _subscribe(self, command: Envelope, tasks: asyncio.TaskGroup) -> Result:
         wanted = read_filter(command.params)

@@ -12,7 +12,7 @@ from litestar.types import ASGIApp
 from treadle.errors import InvalidRequest
 from treadle_api.ids import read_id
 from treadle_api.operations.thread_streams import parse_place
-from treadle_api.protocol.commands import ProtocolCommands, Refused, read_command, refusal
+from treadle_api.protocol.commands import ProtocolCommands, Refused, id_of, read_command, refusal
 from treadle_api.protocol.filters import EventFilter, check_channels
 from treadle_api.protocol.socket import REFUSED, AnySocket, ProtocolSocket
 from treadle_api.protocol.streams import ProtocolStreams
@@ -35,14 +35,12 @@ MALFORMED = ResponseSpec(dict[str, Any], description="This is no command.", gene
     responses={200: ANSWER, 400: MALFORMED},
     summary="A command of the event streaming protocol",
 )
-async def command(
-    thread_id: str, data: dict[str, Any], protocol_commands: ProtocolCommands
-) -> Response[dict[str, Any]]:
+async def command(thread_id: str, data: Any, protocol_commands: ProtocolCommands) -> Response[dict[str, Any]]:
     thread = read_id("thread", thread_id)
     try:
         envelope = read_command(data)
     except Refused as error:
-        return Response(refusal(data.get("id"), error), status_code=400)
+        return Response(refusal(id_of(data), error), status_code=400)
     return Response(await protocol_commands.execute(thread, envelope))
 
 

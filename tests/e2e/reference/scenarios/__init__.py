@@ -20,6 +20,7 @@ from tests.e2e.reference.scenarios import (
     interrupts,
     mcp,
     messages,
+    protocol,
     runs,
     states,
     store,
@@ -65,5 +66,6 @@ GROUPS: dict[str, dict[str, Scenario]] = {
         crons,
         store,
         a2a,
+        protocol,
     )
 }
