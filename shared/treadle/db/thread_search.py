@@ -57,7 +57,7 @@ PLANNING = """
 set local plan_cache_mode = force_custom_plan; set local enable_seqscan = off; set local random_page_cost = 1.1
 """
 # Up to so many matches are few: to fetch and sort them takes milliseconds.
-FEW = 5000
+FEW = 1000
 MATCHING = (
     f"select count(*) from (select from treadle.thread where metadata @> $1 limit {FEW + 1}) as matching"  # noqa: S608 - put together from constants
 )
