@@ -7,12 +7,13 @@ import os
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import httpx
 import pytest
 import pytest_asyncio
 from langgraph_sdk import get_client
+from websockets.asyncio.client import connect
 
 from tests.e2e.steps import events, new_thread, wait
 from tests.stack import GRAPHS, Service, Stack
@@ -111,6 +112,19 @@ async def test_both_are_described_in_one_document(mine: Any) -> None:
     assert schemas[answer["$ref"].rpartition("/")[2]]["required"] == ["what"]
 
 
+async def test_websockets_are_the_apps_or_the_servers(mine: Any) -> None:
+    api, _ = mine
+    thread = await new_thread(api.client)
+    url = api.url.replace("http", "ws")
+
+    async with connect(f"{url}/echo") as socket:
+        await socket.send("over here")
+        assert await socket.recv() == "over here"
+    async with connect(f"{url}/threads/{thread}/stream/events") as socket:
+        await socket.send("this is no command")
+        assert "error" in str(await socket.recv())
+
+
 async def test_an_app_of_no_framework_gets_what_the_server_does_not_have(
     stack: Stack, tmp_path: Path
 ) -> None:
@@ -207,6 +221,15 @@ async def test_headers_that_are_let_through_reach_the_runs_config(stack: Stack, 
         named = {name: value for name, value in seen.items() if name.startswith("x-") or name == "mine"}
         assert named == {"x-one": "1", "x-many-a": "2", "x-api-key": "5", "mine": 1}
         assert "x-one" not in str(await wait(api.client, None, "seen", input={}))
+
+
+async def test_webhooks_can_be_switched_off(stack: Stack, tmp_path: Path) -> None:
+    async with serving(stack, tmp_path, {"disable_webhooks": True}) as (api, _):
+        thread = await new_thread(api.client)
+        run = await api.client.runs.create(
+            thread, "steps", input={"text": "a"}, webhook="http://127.0.0.1:9/"
+        )
+        assert cast("dict[str, Any]", run)["kwargs"]["webhook"] is None
 
 
 async def test_everything_lies_below_the_mount(stack: Stack, tmp_path: Path) -> None:

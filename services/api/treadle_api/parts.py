@@ -99,7 +99,7 @@ class Parts:
 async def build(given: Given) -> AsyncGenerator[Parts]:
     """Connect to the servers and build the parts; waits for Postgres, not for NATS or Redis."""
     settings, registry, tracing = given.settings, given.registry, given.tracing
-    policy = webhook_policy(given.config, settings)
+    policy = None if given.config.http.disable_webhooks else webhook_policy(given.config, settings)
     pool = await patiently("Postgres", lambda: _ready(settings, registry))
     redis = connect(settings.redis_uri)
     nats = Nats(settings.nats_url, name="api")

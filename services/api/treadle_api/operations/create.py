@@ -34,7 +34,11 @@ log = logging.getLogger(__name__)
 
 
 class Creation:
-    """Creates runs."""
+    """Creates runs.
+
+    Args:
+        webhook_policy: where webhooks may go; None: runs are made, and their webhooks are left out.
+    """
 
     def __init__(
         self,
@@ -43,7 +47,7 @@ class Creation:
         threads: Threads,
         publisher: WakeupPublisher,
         cancellation: Cancellation,
-        webhook_policy: WebhookPolicy,
+        webhook_policy: WebhookPolicy | None,
         metrics: Metrics,
         tracing: Tracing,
         default_ttl: Ttl | None,
@@ -168,9 +172,12 @@ class Creation:
         )
 
     def _checked_kwargs(self, body: NewRun, assistant: Assistant) -> dict[str, Any]:
-        if body.webhook is not None:
+        kwargs = _kwargs(body, assistant)
+        if self._webhook_policy is None:
+            kwargs["webhook"] = None
+        elif body.webhook is not None:
             self._webhook_policy.check(body.webhook)
-        return _kwargs(body, assistant)
+        return kwargs
 
     def _trace(self) -> dict[str, str]:
         headers: dict[str, str] = {}
