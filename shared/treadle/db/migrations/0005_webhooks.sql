@@ -11,6 +11,8 @@ create table treadle.webhook (
     run_id     uuid        not null,
     thread_id  uuid        not null,
     url        text        not null,
+    -- How the run ended; `rollback`: nothing else is left of it.
+    status     text        not null,
     state      text        not null default 'owed' check (state in ('owed', 'delivered', 'failed')),
     -- The run as it ended, and the values that it left on its thread; both are dropped once it is settled.
     run        json,
@@ -36,11 +38,16 @@ create table treadle.webhook_attempt (
     primary key (webhook_id, number)
 );
 
--- A member of a json value as text. What a client sends may have NUL in it, which json keeps, but no text can hold, not
--- even while Postgres reads past it: it is read as a space. (An escaped backslash before u0000 stays one.)
-create function treadle.member(p_json json, p_key text) returns text language sql immutable as $$
-    select replace(p_json::text, '\u0000', '\u0020')::json ->> p_key
-$$;
+-- The URL that a run asked for. Treadle writes kwargs without spaces, so most of them need not be parsed. What a client
+-- sends may have NUL in it, which json keeps, but no text can hold, not even while Postgres reads past it: it is read as
+-- a space. (An escaped backslash before u0000 stays one.)
+create function treadle.webhook_of(p_kwargs json) returns text immutable language plpgsql as $$
+begin
+    if position('"webhook":"' in p_kwargs::text) = 0 then
+        return null;
+    end if;
+    return replace(p_kwargs::text, '\u0000', '\u0020')::json ->> 'webhook';
+end $$;
 
 -- Write down what is owed for a run that ends now.
 create function treadle.owe_webhook(
@@ -52,8 +59,8 @@ begin
     p_run.output := null;
     p_run.ended_at := p_ended_at;
     p_run.updated_at := p_ended_at;
-    insert into treadle.webhook (run_id, thread_id, url, run)
-    values (p_run.run_id, p_run.thread_id, p_url, to_json(p_run));
+    insert into treadle.webhook (run_id, thread_id, url, status, run)
+    values (p_run.run_id, p_run.thread_id, p_url, p_status, to_json(p_run));
 end $$;
 
 -- The values are those that the thread has when the run's end is committed: whoever ends it may write them after.
@@ -65,7 +72,7 @@ begin
     return null;
 end $$;
 create constraint trigger webhook_values after insert on treadle.webhook
-    deferrable initially deferred for each row when (treadle.member(new.run, 'status') <> 'rollback')
+    deferrable initially deferred for each row when (new.status <> 'rollback')
     execute function treadle.add_webhook_values();
 
 -- As in 0002, and a webhook is owed for a run that asked for one; a run that did not costs no statement more.
@@ -73,7 +80,7 @@ create or replace function treadle.end_run(p_run treadle.run, p_status text, p_o
 returns text language plpgsql as $$
 declare
     v_status text := case p_run.cancel_action when 'interrupt' then 'interrupted' else p_status end;
-    v_url    text := treadle.member(p_run.kwargs, 'webhook');
+    v_url    text := treadle.webhook_of(p_run.kwargs);
     v_now    timestamptz := clock_timestamp();
 begin
     if p_run.cancel_action = 'rollback' then
