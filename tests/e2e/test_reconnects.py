@@ -10,7 +10,7 @@ from langgraph_sdk import get_client
 from langgraph_sdk.client import LangGraphClient
 
 from tests.e2e.cutter import Cutter
-from tests.e2e.steps import Values, new_thread
+from tests.e2e.steps import Values, join, new_thread
 from tests.stack import Service
 
 # The head of an answer passes; of a result that is longer, only a part does.
@@ -24,12 +24,6 @@ async def waited(client: LangGraphClient, thread: str) -> Values:
 
 async def waited_without_a_thread(client: LangGraphClient, thread: str) -> Values:
     return cast(Values, await cast(Any, client.runs).wait(None, "steps", input={"text": TEXT}))
-
-
-async def joined(client: LangGraphClient, thread: str) -> Values:
-    """The list of runs passes, and the result does not."""
-    run = (await client.runs.list(thread, select=["run_id"]))[0]
-    return cast(Values, await cast(Any, client.runs).join(thread, run["run_id"]))
 
 
 @pytest.mark.filterwarnings("ignore:Request failed, attempting reconnect")
@@ -52,10 +46,10 @@ async def test_who_joins_a_run_gets_its_result_though_the_answer_was_cut_off(
     api: Service, client: LangGraphClient
 ) -> None:
     thread = await new_thread(client)
-    await client.runs.create(thread, "steps", input={"text": TEXT})
-    cutter = Cutter([api.port], [10 * BREAKS_AFTER, BREAKS_AFTER], passing_location=True)
+    run = await client.runs.create(thread, "steps", input={"text": TEXT})
+    cutter = Cutter([api.port], [BREAKS_AFTER], passing_location=True)
     async with cutter.listening():
-        values = await joined(get_client(url=cutter.url), thread)
+        values = await join(get_client(url=cutter.url), thread, run)
 
     assert cutter.cuts == 1
     assert values["text"] == TEXT.upper() + "!"
