@@ -126,6 +126,20 @@ async def test_lifecycle_tells_only_of_beginnings_and_ends(client: LangGraphClie
     assert [line for line in seen if line.startswith("event")] == ["event: metadata"] * 2
 
 
+async def test_who_follows_a_thread_hears_that_its_state_was_changed(client: LangGraphClient) -> None:
+    thread = await new_thread(client)
+    await wait(client, thread, "steps", input={"text": "a"})
+    stream = join(client, thread, last_event_id="-", stream_mode=["lifecycle", "state_update"])
+    async with asyncio.timeout(SECS):
+        parts = [await anext(stream), await anext(stream)]
+        updated = cast(Any, await client.threads.update_state(thread, {"text": "b"}))
+        parts.append(await anext(stream))
+    await leave(stream)
+    assert names(parts) == ["metadata", "run_done", "state_update"]
+    state = cast(Any, parts[2].data)["state"]
+    assert (state["values"]["text"], state["checkpoint_id"]) == ("b", updated["checkpoint_id"])
+
+
 async def test_a_run_that_is_rolled_back_ends_too(client: LangGraphClient) -> None:
     thread = await new_thread(client)
     run = await start(client, thread, "emitting", count=500, gap=0.02)

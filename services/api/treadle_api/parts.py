@@ -142,7 +142,7 @@ async def build(given: Given) -> AsyncGenerator[Parts]:
             tools = Tools(ToolNames(pool), schemas)
             mcp = McpEndpoint(Answers(tools, Calls(tools, following)), MAX_BODY_BYTES, heartbeat)
             background.append(tasks.create_task(mcp.run(), name="mcp"))
-            states = States(registry, pool, threads, savers, store)
+            states = States(registry, pool, threads, savers, store, redis)
             thread_events = ThreadEvents(hub, runs, ends, stirrings, limits)
             yield Parts(
                 assistants=assistants,

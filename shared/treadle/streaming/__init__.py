@@ -12,7 +12,7 @@ from treadle.streaming.finish import publish_end
 from treadle.streaming.history import EventsLost
 from treadle.streaming.hub import EventHub
 from treadle.streaming.limits import StreamLimits
-from treadle.streaming.news import ThreadNews
+from treadle.streaming.news import ThreadNews, announce_state
 from treadle.streaming.publisher import EventPublisher
 from treadle.streaming.sse import HEARTBEAT, EventSource, encode, frame, frames, parse_last_event_id
 from treadle.streaming.subscription import Subscription
@@ -32,6 +32,7 @@ __all__ = [
     "StreamLimits",
     "Subscription",
     "ThreadNews",
+    "announce_state",
     "connect",
     "encode",
     "frame",

@@ -3,11 +3,37 @@
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from typing import Any
 from uuid import UUID
 
+from redis.asyncio import Redis
+
+from treadle.errors import Unavailable
+from treadle.streaming import batch as batches
 from treadle.streaming.batch import Batch
+from treadle.streaming.connection import AWAY, answered
 from treadle.streaming.event import thread_channel
+
+STATE_UPDATE = "state_update"
+# What a follower keeps of changed states while it is busy with a run, during which there are none.
+STATES = 16
+
+
+async def announce_state(redis: Redis, thread_id: UUID, data: bytes) -> None:
+    """Tell a thread's followers that somebody has changed its state; `data` is JSON.
+
+    Raises:
+        Unavailable: Redis cannot be reached; the thread's history has the new state in any case.
+    """
+    try:
+        async with answered():
+            payload = batches.encode(0, [(0, STATE_UPDATE, data)])
+            await redis.publish(thread_channel(thread_id), payload)
+    except AWAY as error:
+        raise Unavailable(
+            f"The new state of thread {thread_id} could not be announced over Redis: {error}"
+        ) from error
 
 
 class ThreadNews:
@@ -20,6 +46,7 @@ class ThreadNews:
     def __init__(self, thread_id: UUID | str) -> None:
         self.channel = thread_channel(thread_id)
         self._changed = asyncio.Event()
+        self._states: deque[bytes] = deque(maxlen=STATES)
 
     async def wait(self) -> None:
         """Until there is news that came after the last `wait`; look after this returns. May be cancelled."""
@@ -33,8 +60,15 @@ class ThreadNews:
     # The hub's side.
 
     def offer(self, batch: Batch) -> None:
-        """An attempt has begun; `batch` has its first events."""
+        """An attempt has begun, and `batch` has its first events; or somebody has changed the state."""
+        self._states += [event.data for event in batch.events if event.event == STATE_UPDATE]
         self.tell()
+
+    def states(self) -> list[bytes]:
+        """What has been told of changed states since the last look, as JSON. Live only: nobody keeps it."""
+        told = list(self._states)
+        self._states.clear()
+        return told
 
     def subscribed(self) -> None:
         """From here on everything is heard; something may have been missed before."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from typing import Any, cast
@@ -11,22 +12,27 @@ import msgspec
 from langchain_core.runnables import RunnableConfig
 from langgraph.errors import InvalidUpdateError
 from langgraph.store.base import BaseStore
+from langgraph.types import StateSnapshot
 from langgraph_sdk.runtime import AccessContext
+from redis.asyncio import Redis
 
 from treadle import json
 from treadle.checkpoint.savers import Savers
 from treadle.checkpoint.state import interrupts_of, readable_history, readable_state
 from treadle.db.pool import Pool, postgres_errors, transaction
 from treadle.db.threads import Threads, lock_at_rest, set_state
-from treadle.errors import Conflict, InvalidRequest
+from treadle.errors import Conflict, InvalidRequest, Unavailable
 from treadle.graphs.loader import Graph
 from treadle.graphs.registry import Registry
 from treadle.model import Thread
+from treadle.streaming import announce_state
 from treadle_api.bodies.fields import Checkpoint
 from treadle_api.bodies.states import StateUpdate
 from treadle_api.missing import no_thread
 from treadle_api.operations.snapshots import empty_state, state_view
 from treadle_api.views.states import StateView, UpdatedState
+
+log = logging.getLogger(__name__)
 
 # What reducers and pydantic models raise for values that they cannot use.
 REFUSALS = (ValueError, TypeError, LookupError, AttributeError, NotImplementedError)
@@ -36,12 +42,19 @@ class States:
     """The states of threads, read through the graphs that ran on them."""
 
     def __init__(
-        self, registry: Registry, pool: Pool, threads: Threads, savers: Savers, store: BaseStore
+        self,
+        registry: Registry,
+        pool: Pool,
+        threads: Threads,
+        savers: Savers,
+        store: BaseStore,
+        redis: Redis,
     ) -> None:
         self._registry = registry
         self._pool = pool
         self._threads = threads
         self._savers = savers
+        self._redis = redis
         self._store = store
 
     async def get(self, thread_id: UUID, at: Checkpoint, *, subgraphs: bool) -> StateView:
@@ -123,7 +136,16 @@ class States:
                     b"{}",
                     "interrupted" if newest.next else "idle",
                 )
+        await self._announce(thread_id, newest)
         return written
+
+    async def _announce(self, thread_id: UUID, newest: StateSnapshot) -> None:
+        """Tell who follows the thread; the state is written, whether they hear of it or not."""
+        try:
+            data = json.encode({"state": state_view(newest), "thread_id": thread_id})
+            await announce_state(self._redis, thread_id, data)
+        except Unavailable as error:
+            log.info("%s", error)
 
     async def _thread(self, thread_id: UUID) -> Thread:
         with postgres_errors("reading a thread"):

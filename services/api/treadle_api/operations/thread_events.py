@@ -59,7 +59,14 @@ class RunDone(msgspec.Struct, frozen=True):
     error: Any = None
 
 
-Happening = RunEvents | EventsMissing | RunDone
+class StateChanged(msgspec.Struct, frozen=True):
+    """Somebody has changed the thread's state from outside; `data` is JSON. It is told live only."""
+
+    place: int
+    data: bytes
+
+
+Happening = RunEvents | EventsMissing | RunDone | StateChanged
 
 
 class ThreadEvents:
@@ -99,6 +106,8 @@ class ThreadEvents:
                         ended_after = max(ended_after, _moment(seen), begun.run.ended_at or ended_after)
                     if not runs:
                         await news.wait()
+                        for data in news.states():
+                            yield StateChanged(seen, data)
 
     async def _first_end(self, after: int | None) -> datetime:
         """Runs that had ended by then are none of the follower's business."""

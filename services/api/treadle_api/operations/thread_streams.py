@@ -14,7 +14,13 @@ from treadle.errors import InvalidRequest
 from treadle.streaming import Event, frame
 from treadle.telemetry.metrics import Metrics
 from treadle_api.missing import no_thread
-from treadle_api.operations.thread_events import EventsMissing, Happening, RunDone, RunEvents, ThreadEvents
+from treadle_api.operations.thread_events import (
+    EventsMissing,
+    RunDone,
+    RunEvents,
+    StateChanged,
+    ThreadEvents,
+)
 from treadle_api.patient import with_heartbeats
 from treadle_api.responses import EVENT_STREAM, OpenResponse
 
@@ -66,7 +72,7 @@ class ThreadStreams:
         self._metrics = metrics
         self._heartbeat_secs = heartbeat_secs
 
-    async def join(self, thread_id: UUID, after: int | None, modes: Collection[str]) -> OpenResponse:
+    async def join(self, thread_id: UUID, after: int | None, modes: frozenset[str]) -> OpenResponse:
         """Answer with what happens on the thread, until the client goes.
 
         Raises:
@@ -88,16 +94,19 @@ class ThreadStreams:
             self._metrics.stream_clients.dec()
 
     async def _frames(
-        self, thread_id: UUID, after: int | None, modes: Collection[str]
+        self, thread_id: UUID, after: int | None, modes: frozenset[str]
     ) -> AsyncGenerator[bytes]:
-        all_events = "run_modes" in modes
+        all_events, of_runs = "run_modes" in modes, bool(modes - {"state_update"})
         async with aclosing(self._events.follow(thread_id, after)) as happenings:
             async for happening in happenings:
-                if frames := _frames(happening, all_events):
+                if isinstance(happening, StateChanged):
+                    if "state_update" in modes:
+                        yield frame("state_update", happening.data)
+                elif of_runs and (frames := _frames(happening, all_events)):
                     yield frames
 
 
-def _frames(happening: Happening, all_events: bool) -> bytes:
+def _frames(happening: RunEvents | EventsMissing | RunDone, all_events: bool) -> bytes:
     """The frames of what happened, be it none."""
     match happening:
         case RunEvents(events=events):

@@ -14,7 +14,13 @@ import msgspec
 from treadle import json
 from treadle.model import Run
 from treadle.streaming import Event
-from treadle_api.operations.thread_events import EventsMissing, Happening, RunDone, RunEvents
+from treadle_api.operations.thread_events import (
+    EventsMissing,
+    Happening,
+    RunDone,
+    RunEvents,
+    StateChanged,
+)
 
 # The methods of a run that the protocol started, as its worker names its events.
 NATIVE = frozenset(
@@ -70,7 +76,7 @@ def told(happening: Happening) -> Iterator[ProtocolEvent]:
                 yield from of_run(run, event)
         case RunDone():
             yield _end(happening)
-        case EventsMissing():
+        case EventsMissing() | StateChanged():
             return
 
 
