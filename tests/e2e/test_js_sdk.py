@@ -91,6 +91,24 @@ async def test_threads_and_their_states_are_read_and_changed(api_url: str) -> No
     ]
 
 
+async def test_assistants_of_ones_own_are_made_changed_and_run(api_url: str) -> None:
+    assert await node("assistants", api_url) == [
+        ["steps", "mine", 1],
+        "renamed",
+        True,
+        [2, 1],
+        "mine",
+        ["__start__", "first", "second", "__end__"],
+        ["text", "steps"],
+        "A!",
+        404,
+    ]
+
+
+async def test_the_store_keeps_finds_and_forgets(api_url: str) -> None:
+    assert await node("store", api_url) == [{"colour": "red", "size": 1}, ["two"], 1, ["two"]]
+
+
 async def test_questions_are_asked_and_answered(api_url: str) -> None:
     assert await node("interrupts", api_url) == [
         [{"question": "go on?"}],
