@@ -66,7 +66,7 @@ class Normaliser:
         return value
 
     def _member(self, key: str, value: Any) -> Any:
-        if key in PLACES and str(value)[:1].isdigit():
+        if key in PLACES and str(value)[:1].isdigit() and not TIME.search(str(value)):
             return f"<{key}>"
         if key == "langgraph_version":
             return "<version>"
