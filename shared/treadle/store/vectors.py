@@ -64,8 +64,8 @@ async def _make(connection: asyncpg.Connection, dims: int) -> None:
     if not await connection.fetchval(INSTALLED):
         if not await connection.fetchval(AVAILABLE):
             raise ConfigError(
-                "`store.index` of langgraph.json needs pgvector, which this Postgres server does not have. Install it there "
-                "(https://github.com/pgvector/pgvector), or take `store.index` out."
+                "`store.index` of langgraph.json needs pgvector, which this Postgres server does not have. Install it there, "
+                "or take `store.index` out."
             )
         await connection.execute("create extension if not exists vector")
     await connection.execute(CREATE_TABLE.format(dims=int(dims)))
