@@ -355,3 +355,25 @@ async def test_a_worker_that_waits_for_nats_says_so_and_stops_when_told() -> Non
         assert await worker.logged("waiting for NATS at")
         assert await worker.stop() == 0
         await stack.servers.nats.start()
+
+
+async def test_an_outcome_that_postgres_refuses_stops_no_other_run() -> None:
+    """A defect in what a run's end sets off must cost that run its end, for as long as it lasts, and nothing else."""
+    async with running_stack("api", "worker", "scheduler", **LEASE) as stack, connection(stack) as postgres:
+        client = stack.services("api")[0].client
+        [worker] = stack.services("worker")
+        await postgres.execute(
+            """
+            create function refuse() returns trigger language plpgsql as $$
+            begin raise exception 'not this one'; end $$;
+            create trigger refusing before update on treadle.run for each row
+                when (new.metadata ? 'refused' and new.ended_at is not null) execute function refuse();
+            """
+        )
+        thread = await new_thread(client)
+        refused = await client.runs.create(thread, "steps", input={"text": "a"}, metadata={"refused": True})
+        assert await worker.logged(f"the outcome of run {refused['run_id']} was refused")
+        assert await wait(client, await new_thread(client), "steps", input={"text": "b"})
+        await postgres.execute("drop trigger refusing on treadle.run")
+        assert (await join(client, thread, refused))["text"] == "A!"
+        assert (await client.runs.get(thread, refused["run_id"]))["status"] == "success"

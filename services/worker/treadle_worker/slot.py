@@ -12,6 +12,8 @@ import time
 from collections.abc import Iterable, Sequence
 from uuid import UUID
 
+from asyncpg import PostgresError
+
 from treadle.db.pool import postgres_errors
 from treadle.db.runs import Claim, EndedRun, Lease, Outcome, Runs
 from treadle.errors import Unavailable
@@ -94,8 +96,8 @@ class Slot:
         try:
             with postgres_errors("claiming a run"), self._spans.claim(delivery):
                 claim = await self._runs.claim(delivery.thread_id, self._lease)
-        except Unavailable as error:
-            log.warning("%s", error)
+        except (Unavailable, PostgresError) as error:
+            _say("thread %s could not be looked at: %s", delivery.thread_id, error)
             await self._nak(delivery, LOOK_AGAIN_SECS)
             return
         self._metrics.claim_sql.observe(time.monotonic() - claimed_at)
@@ -176,6 +178,9 @@ class Slot:
                     return None
                 await asyncio.sleep(FINISH_RETRY_SECS)
                 continue
+            except PostgresError as error:
+                _say("the outcome of run %s was refused: %s", active.run.run_id, error)
+                return None
             self._metrics.finish_sql.observe(time.monotonic() - started)
             return claim
 
@@ -183,8 +188,8 @@ class Slot:
         try:
             with postgres_errors("handing a run back"):
                 return await self._runs.hand_back(active.run)
-        except Unavailable as error:
-            log.warning("run %s goes back only when its lease ends: %s", active.run.run_id, error)
+        except (Unavailable, PostgresError) as error:
+            _say("run %s goes back only when its lease ends: %s", active.run.run_id, error)
             return None
 
     def _count_given_up(self, ended: Sequence[EndedRun]) -> None:
@@ -196,3 +201,8 @@ class Slot:
         for run in ended:
             self._metrics.runs_ended[run.status].inc()
             await self._executor.announce_end(run)
+
+
+def _say(text: str, what: UUID, error: Exception) -> None:
+    """Postgres being away is to be expected. What it refuses is not, and must not stop the other threads' runs."""
+    log.log(logging.WARNING if isinstance(error, Unavailable) else logging.ERROR, text, what, error)
