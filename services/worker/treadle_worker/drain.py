@@ -41,15 +41,27 @@ class Drain:
         (self._hastened if self.started.is_set() else self.started).set()
 
     async def unless_started(self, work: Coroutine[Any, Any, T]) -> T | None:
-        """Do something that may wait for long; None when the signal comes first, and it is given up."""
-        doing, started = asyncio.create_task(work), asyncio.create_task(self.started.wait())
-        await asyncio.wait({doing, started}, return_when=asyncio.FIRST_COMPLETED)
-        started.cancel()
-        if doing.done():
-            return doing.result()
-        doing.cancel()
-        await asyncio.gather(doing, return_exceptions=True)
-        return None
+        """Do something that may wait for long; None when the signal comes first, and it is given up.
+
+        It is done by the caller's own task: what it opens may have to be closed by the task that opened it.
+        """
+        giving_up = asyncio.timeout(None)
+        started = asyncio.create_task(self.started.wait(), name="drain")
+
+        def give_up(_: object) -> None:
+            giving_up.reschedule(asyncio.get_running_loop().time())
+
+        try:
+            async with giving_up:
+                started.add_done_callback(give_up)
+                return await work
+        except TimeoutError:
+            if not giving_up.expired():
+                raise
+            return None
+        finally:
+            started.remove_done_callback(give_up)
+            started.cancel()
 
     async def finish(self, executor: Executor, slots: Collection[asyncio.Task[None]]) -> None:
         """Wind down, and return when every slot has let go of its run."""
