@@ -128,7 +128,7 @@ async def build(given: Given) -> AsyncGenerator[Parts]:
             choice = AssistantChoice(registry, assistants)
             ttl = given.config.checkpointer.thread_ttl.default
             creation = Creation(
-                choice, runs, threads, publisher, cancellation, policy, metrics, tracing, ttl, request_headers
+                choice, runs, publisher, cancellation, policy, metrics, tracing, ttl, request_headers
             )
             crons = Crons(pool)
             results = Results(runs, threads, hub, ends)

@@ -17,12 +17,13 @@ import msgspec
 from treadle import json
 from treadle.db.pool import Connection, Pool, transaction
 from treadle.db.rows import Row, read
-from treadle.model import CancelAction, MultitaskStrategy, Run, RunStatus
+from treadle.model import CancelAction, MultitaskStrategy, Run, RunStatus, Ttl
 
 # No row: the assistant is not what the caller remembers, and nothing was created.
 CREATE = """
 select made.* from treadle.current_assistant($3, $14) as a (assistant_id),
-       lateral treadle.create_run($1, $2, a.assistant_id, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13) as made
+       lateral treadle.bring_thread($2, $12, $15, $16) as t (thread_id),
+       lateral treadle.create_run($1, t.thread_id, a.assistant_id, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13) as made
 """
 CLAIM = "select * from treadle.claim($1, $2, $3, $4)"
 FINISH = (
@@ -171,6 +172,7 @@ class NewRun(msgspec.Struct, frozen=True, kw_only=True):
     """A run as it is asked for; `kwargs` is what the worker needs to execute it.
 
     `assistant_revision`: what the assistant was when `kwargs` were made from it; None: they do not depend on it.
+    `thread_ttl`: the time to live of a thread that comes with the run; None: for ever.
     """
 
     run_id: UUID
@@ -187,6 +189,14 @@ class NewRun(msgspec.Struct, frozen=True, kw_only=True):
     delay_secs: float | None = None
     route: str = "default"
     stateless: bool = False
+    thread_ttl: Ttl | None = None
+
+    @property
+    def lifetime(self) -> tuple[str | None, float | None]:
+        """Of the thread, if it comes with the run and is not the run's own."""
+        if self.thread_ttl is None or self.stateless or self.if_not_exists != "create":
+            return None, None
+        return self.thread_ttl.strategy, self.thread_ttl.minutes
 
 
 class CancelledRun(msgspec.Struct, frozen=True):
@@ -288,6 +298,7 @@ class Runs:
             json.jsonb_text(json.encode(new.thread_metadata)),
             json.jsonb_text(json.encode(new.thread_config)),
             new.assistant_revision,
+            *new.lifetime,
         )
         if not rows:
             return Created("assistant_changed", (), None)

@@ -12,7 +12,6 @@ import msgspec
 from treadle.db.pool import postgres_errors
 from treadle.db.runs import Created, Runs
 from treadle.db.runs import NewRun as Row
-from treadle.db.threads import Threads
 from treadle.errors import Conflict
 from treadle.messaging.subjects import wakeup_subject
 from treadle.messaging.wakeups import Source, WakeupPublisher
@@ -44,7 +43,6 @@ class Creation:
         self,
         choice: AssistantChoice,
         runs: Runs,
-        threads: Threads,
         publisher: WakeupPublisher,
         cancellation: Cancellation,
         webhook_policy: WebhookPolicy | None,
@@ -55,7 +53,6 @@ class Creation:
     ) -> None:
         self._choice = choice
         self._runs = runs
-        self._threads = threads
         self._default_ttl = default_ttl
         self._publisher = publisher
         self._cancellation = cancellation
@@ -83,7 +80,6 @@ class Creation:
             if protocol:
                 row.kwargs["protocol"] = True
             with postgres_errors("creating a run"):
-                await self._make_thread(row)
                 created = await self._runs.create(row)
             if not self._out_of_date(row, created):
                 return await self._accepted(row, created)
@@ -101,8 +97,6 @@ class Creation:
             # Two batches with threads in common must not wait for each other in a circle.
             ordered = sorted(rows, key=lambda row: row.thread_id)
             with postgres_errors("creating a batch of runs"):
-                for row in ordered:
-                    await self._make_thread(row)
                 created = await self._runs.create_all(ordered)
             if not self._out_of_date(ordered[len(created) - 1], created[-1]):
                 break
@@ -128,11 +122,6 @@ class Creation:
         if run.not_before is None:
             await self._wake(run)
         return run
-
-    async def _make_thread(self, row: Row) -> None:
-        """A thread that comes with its run lives as long as one that is made by itself."""
-        if self._default_ttl is not None and row.if_not_exists == "create" and not row.stateless:
-            await self._threads.create(row.thread_id, row.thread_metadata, self._default_ttl)
 
     async def _wake(self, run: Run) -> None:
         """Tell the workers. When NATS does not take it, the sweeper does."""
@@ -169,6 +158,7 @@ class Creation:
             if_not_exists="create" if stateless else body.if_not_exists or "reject",
             delay_secs=body.after_seconds or None,
             stateless=stateless and body.on_completion != "keep",
+            thread_ttl=self._default_ttl,
         )
 
     def _checked_kwargs(self, body: NewRun, assistant: Assistant) -> dict[str, Any]:

@@ -46,7 +46,7 @@ async def info(http: Http) -> Info:
         langgraph_py_version=version("langgraph"),
         flags={
             "assistants": not http.disable_assistants,
-            "crons": not http.disable_runs,
+            "crons": False,  # they are kept, and not run yet
             "langsmith": False,
             "strict_resume": True,
         },

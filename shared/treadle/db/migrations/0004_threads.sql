@@ -29,6 +29,18 @@ end $$;
 create trigger thread_expires before insert or update of updated_at, ttl_minutes on treadle.thread
     for each row when (new.ttl_minutes is not null) execute function treadle.put_off_expiry();
 
+-- Make the thread that comes with its run, unless it is there, with the time to live that threads have here.
+create function treadle.bring_thread(p_thread uuid, p_metadata jsonb, p_strategy text, p_minutes double precision)
+returns uuid language plpgsql as $$
+begin
+    if p_minutes is not null then
+        insert into treadle.thread (thread_id, metadata, ttl_strategy, ttl_minutes)
+        values (p_thread, p_metadata, p_strategy, p_minutes)
+        on conflict (thread_id) do nothing;
+    end if;
+    return p_thread;
+end $$;
+
 -- Remove a batch of threads that have expired, oldest first. A thread whose runs go on is never one of them: a run
 -- is accepted together with a change of its thread, which moves the end; and what waits for a lock looks again.
 create function treadle.expire_threads(p_limit int) returns setof uuid language plpgsql as $$
