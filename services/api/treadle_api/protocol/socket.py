@@ -7,7 +7,7 @@ for it, and what it has not read yet stays in Redis.
 from __future__ import annotations
 
 import asyncio
-import contextlib
+import logging
 from contextlib import aclosing
 from typing import Any, cast
 from uuid import UUID, uuid4
@@ -31,6 +31,8 @@ from treadle_api.protocol.events import ProtocolEvent, lost
 from treadle_api.protocol.filters import EventFilter, read_filter
 from treadle_api.protocol.streams import ProtocolStreams
 
+log = logging.getLogger(__name__)
+
 # The clients take 4000 plus a status of HTTP for that status, and do not come back after one of 400 to 499.
 REFUSED = 4000
 SUBSCRIPTION_FAILED = 1011
@@ -52,12 +54,14 @@ class ProtocolSocket:
 
     async def serve(self) -> None:
         """Until the client goes."""
-        with contextlib.suppress(OSError):  # the client went while something was sent to it
+        try:
             async with asyncio.TaskGroup() as tasks:
                 while (frame := await self._received()) is not None:
                     await self._send(await self._answer(frame, tasks))
                 for subscription in self._subscriptions.values():
                     subscription.cancel()
+        except* OSError as gone:
+            log.debug("the client of thread %s went while it was told something: %r", self._thread_id, gone)
 
     async def _received(self) -> str | bytes | None:
         message = cast("dict[str, Any]", await self._socket.receive())
