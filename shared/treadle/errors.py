@@ -23,6 +23,12 @@ class InvalidRequest(TreadleError):
     status = 422
 
 
+class Forbidden(TreadleError):
+    """Whoever sends the request may not do this; the message says who may."""
+
+    status = 403
+
+
 class NotFound(TreadleError):
     """The thing that the request names does not exist."""
 

@@ -268,6 +268,27 @@ async def test_the_headers_of_a_call_reach_its_run(stack: Stack, tmp_path: Path)
     assert seen["x-mine"] == "yes"
 
 
+@pytest.mark.parametrize(
+    ("origin", "status"),
+    [("http://localhost:5173", 200), ("http://[::1]", 200), ("https://example.com", 403)],
+)
+async def test_pages_of_other_origins_are_kept_out(api: Service, origin: str, status: int) -> None:
+    async with httpx.AsyncClient(base_url=api.url) as http:
+        answer = await http.post("/mcp", json=_message("ping"), headers={**HEADERS, "origin": origin})
+
+    assert answer.status_code == status
+    assert status == 200 or "http.cors.allow_origins" in answer.json()["detail"]
+
+
+async def test_a_page_that_cors_lets_in_may_use_it(stack: Stack, tmp_path: Path) -> None:
+    async with serving(stack, tmp_path, {"cors": {"allow_origins": ["https://example.com"]}}) as (_, http):
+        answer = await http.post(
+            "/mcp", json=_message("ping"), headers={**HEADERS, "origin": "https://example.com"}
+        )
+
+    assert answer.status_code == 200
+
+
 async def test_a_server_stops_while_calls_are_open(other: Service) -> None:
     call = _message("tools/call", {"name": "slow", "arguments": {"delay": 4}, "_meta": {"progressToken": 1}})
     async with (

@@ -37,6 +37,7 @@ from treadle_api.limits import MAX_BODY_BYTES
 from treadle_api.mcp.answers import Answers
 from treadle_api.mcp.calls import Calls
 from treadle_api.mcp.endpoint import McpEndpoint
+from treadle_api.mcp.origins import Origins
 from treadle_api.mcp.tools import Tools
 from treadle_api.operations.assistant_edits import AssistantEdits
 from treadle_api.operations.assistants import AssistantChoice
@@ -140,7 +141,8 @@ async def build(given: Given) -> AsyncGenerator[Parts]:
             prefix = (settings.mount_prefix or given.config.http.mount_prefix).rstrip("/")
             sources = Sources(TaskRuns(pool), schemas, following, cancellation)
             tools = Tools(ToolNames(pool), schemas)
-            mcp = McpEndpoint(Answers(tools, Calls(tools, following)), MAX_BODY_BYTES, heartbeat)
+            answers = Answers(tools, Calls(tools, following))
+            mcp = McpEndpoint(answers, Origins(given.config.http.cors), MAX_BODY_BYTES, heartbeat)
             background.append(tasks.create_task(mcp.run(), name="mcp"))
             states = States(registry, pool, threads, savers, store, redis)
             thread_events = ThreadEvents(hub, runs, ends, stirrings, limits)

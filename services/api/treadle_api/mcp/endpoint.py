@@ -10,6 +10,7 @@ import msgspec
 from litestar.types import ASGIApp, HTTPScope, Receive, Scope, Send
 
 from treadle_api.mcp.answers import Answers
+from treadle_api.mcp.origins import Origins
 from treadle_api.replay import Replay
 from treadle_api.waiting import answered_in_time
 
@@ -29,8 +30,11 @@ class Transports(NamedTuple):
 class McpEndpoint:
     """Answers the protocol's messages. Its server starts with the first of them."""
 
-    def __init__(self, answers: Answers, max_body_bytes: int, heartbeat_secs: float) -> None:
+    def __init__(
+        self, answers: Answers, origins: Origins, max_body_bytes: int, heartbeat_secs: float
+    ) -> None:
         self._answers = answers
+        self._origins = origins
         self._max_body_bytes = max_body_bytes
         self._heartbeat_secs = heartbeat_secs
         self._wanted = asyncio.Event()
@@ -44,8 +48,13 @@ class McpEndpoint:
             self._transports.set_result(transports)
             await asyncio.Event().wait()
 
-    def answer(self, body: bytes) -> ASGIApp:
-        """The answer to one POST."""
+    def answer(self, body: bytes, origin: str | None) -> ASGIApp:
+        """The answer to one POST.
+
+        Raises:
+            Forbidden: it comes from a web page that may not use this.
+        """
+        self._origins.check(origin)
 
         async def app(scope: Scope, receive: Receive, send: Send) -> None:
             self._wanted.set()

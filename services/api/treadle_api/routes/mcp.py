@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
 from litestar import Router, delete, get, post
 from litestar.openapi import ResponseSpec
+from litestar.params import Parameter
 from litestar.response.base import ASGIResponse
 from litestar.types import ASGIApp
 
@@ -23,17 +24,22 @@ REFUSED = ResponseSpec(
     dict[str, Any], description="No such message: the answer is a JSON-RPC error.", generate_examples=False
 )
 NOTHING = ResponseSpec(None, description="Nothing.")
+FORBIDDEN = ResponseSpec(
+    dict[str, str], description="The web page that sends this may not.", generate_examples=False
+)
 
 
 @post(
     PATH,
     status_code=200,
-    responses={200: ANSWER, 202: ACCEPTED, 400: REFUSED, 406: REFUSED},
+    responses={200: ANSWER, 202: ACCEPTED, 400: REFUSED, 403: FORBIDDEN, 406: REFUSED},
     operation_class=JsonRpc,
     summary="A message of the Model Context Protocol",
 )
-async def post_mcp(body: bytes, mcp: McpEndpoint) -> ASGIApp:
-    return mcp.answer(body)
+async def post_mcp(
+    body: bytes, mcp: McpEndpoint, origin: Annotated[str | None, Parameter(header="origin")] = None
+) -> ASGIApp:
+    return mcp.answer(body, origin)
 
 
 @get(
