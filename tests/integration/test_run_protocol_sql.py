@@ -17,6 +17,7 @@ from treadle import json
 from treadle.checkpoint.fenced import FencedSaver
 from treadle.checkpoint.pool import ConnectionPool, checkpoint_pool
 from treadle.db.pool import Pool
+from treadle.db.queue import Queue
 from treadle.db.runs import (
     CREATE,
     FINISH,
@@ -43,6 +44,7 @@ class Bench:
     def __init__(self, pool: Pool) -> None:
         self.pool = pool
         self.runs = Runs(pool)
+        self.queue = Queue(pool)
         self.threads = Threads(pool)
         self.thread_id = uuid4()
         self.lease = Lease("worker", secs=30, max_crashes=3)
@@ -772,41 +774,41 @@ async def test_a_delayed_run_holds_up_no_other(bench: Bench) -> None:
 
 
 async def test_the_scheduler_finds_runs_that_have_come_due_since_its_last_look(bench: Bench) -> None:
-    start = await bench.runs.clock()
+    start = await bench.queue.clock()
     first, second = await bench.create(delay_secs=60), await bench.create(delay_secs=60)
-    assert await bench.runs.come_due(start, 10) == []
+    assert await bench.queue.come_due(start, 10) == []
 
     await bench.come_due(first)
-    [due] = await bench.runs.come_due(start, 10)
+    [due] = await bench.queue.come_due(start, 10)
     await bench.come_due(second)
 
     assert (due.run_id, due.thread_id, due.route) == (first.run_id, bench.thread_id, "default")
-    assert [run.run_id for run in await bench.runs.come_due(due.not_before, 10)] == [second.run_id]
+    assert [run.run_id for run in await bench.queue.come_due(due.not_before, 10)] == [second.run_id]
 
 
 # What the sweeper sees
 
 
 async def test_only_heads_of_threads_without_a_running_run_are_overdue(bench: Bench) -> None:
-    begin = await bench.runs.clock() - timedelta(hours=1)
+    begin = await bench.queue.clock() - timedelta(hours=1)
     head = await bench.create()
     await bench.create()
     await bench.create(delay_secs=60)
 
-    assert [run.run_id for run in await bench.runs.overdue(0, 10, begin)] == [head.run_id]
-    assert await bench.runs.overdue(60, 10, begin) == []
+    assert [run.run_id for run in await bench.queue.overdue(0, 10, begin)] == [head.run_id]
+    assert await bench.queue.overdue(60, 10, begin) == []
     await bench.claimed()
-    assert await bench.runs.overdue(0, 10, begin) == []
+    assert await bench.queue.overdue(0, 10, begin) == []
 
 
 async def test_running_runs_without_a_living_lease_are_found(bench: Bench) -> None:
     await bench.create()
     run = await bench.claimed()
-    assert await bench.runs.leaseless(10) == []
+    assert await bench.queue.leaseless(10) == []
 
     await bench.end_lease(run)
 
-    [found] = await bench.runs.leaseless(10)
+    [found] = await bench.queue.leaseless(10)
     assert (found.run_id, found.attempt) == (run.run_id, 1)
     assert found.waited_secs >= 1
 

@@ -14,6 +14,7 @@ from treadle.db.assistants import Assistants
 from treadle.db.checkpoints import Checkpoints
 from treadle.db.crons import Crons
 from treadle.db.pool import Pool, connect_pool, postgres_errors
+from treadle.db.queue import Queue
 from treadle.db.runs import Runs
 from treadle.db.tasks import TaskRuns
 from treadle.db.thread_search import ThreadSearch
@@ -169,7 +170,7 @@ async def build(given: Given) -> AsyncGenerator[Parts]:
                 thread_streams=ThreadStreams(thread_events, threads, metrics, heartbeat),
                 protocol_commands=ProtocolCommands(creation, threads, runs, states),
                 protocol_streams=ProtocolStreams(thread_events, metrics, heartbeat),
-                health=HealthCheck(pool, nats, redis, runs, metrics),
+                health=HealthCheck(pool, nats, redis, Queue(pool), metrics),
                 metrics=metrics,
                 tracing=tracing,
                 http=given.config.http,

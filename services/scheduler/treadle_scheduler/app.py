@@ -16,7 +16,7 @@ from treadle.checkpoint.pool import checkpoint_pool
 from treadle.checkpoint.pruning import Pruning
 from treadle.db.leader import Leadership
 from treadle.db.pool import connect_pool
-from treadle.db.runs import Runs
+from treadle.db.queue import Queue
 from treadle.db.store import StoreItems
 from treadle.db.threads import Threads
 from treadle.db.webhooks import Webhooks
@@ -79,13 +79,15 @@ async def _work(given: Given, stack: AsyncExitStack) -> None:
     checkpoints = await stack.enter_async_context(
         checkpoint_pool(settings.database_uri, size=1, service="scheduler")
     )
-    runs, threads = Runs(pool), Threads(pool)
+    queue, threads = Queue(pool), Threads(pool)
     webhooks = WebhookDuty(
         webhook_delivery(pool, sender, settings, metrics), settings.treadle_webhook_interval_secs
     )
     duties: Sequence[Duty] = [
-        Sweeper(runs, publisher, metrics, settings.treadle_sweep_interval_secs, settings.treadle_sweep_batch),
-        Delays(runs, publisher, metrics, settings.treadle_delay_interval_secs),
+        Sweeper(
+            queue, publisher, metrics, settings.treadle_sweep_interval_secs, settings.treadle_sweep_batch
+        ),
+        Delays(queue, publisher, metrics, settings.treadle_delay_interval_secs),
         Expiry(threads, settings.treadle_stateless_ttl_secs),
         Lifetimes(
             threads, Pruning(pool, AsyncPostgresSaver(checkpoints)), given.config.checkpointer.thread_ttl

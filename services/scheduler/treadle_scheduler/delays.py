@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
-from treadle.db.runs import Runs
+from treadle.db.queue import Queue
 from treadle.messaging.wakeups import Source, WakeupPublisher
 from treadle.telemetry.metrics import Duty as DutyName
 from treadle.telemetry.metrics import Metrics
@@ -20,9 +20,9 @@ class Delays:
     name: DutyName = "delay"
 
     def __init__(
-        self, runs: Runs, publisher: WakeupPublisher, metrics: Metrics, interval_secs: float
+        self, queue: Queue, publisher: WakeupPublisher, metrics: Metrics, interval_secs: float
     ) -> None:
-        self._runs = runs
+        self._queue = queue
         self._publisher = publisher
         self._metrics = metrics
         self.interval_secs = interval_secs
@@ -31,9 +31,9 @@ class Delays:
     async def round(self) -> int:
         """Wake those that are due; one that NATS did not take is left to the sweeper."""
         if self._seen is None:
-            self._seen = await self._runs.clock() - LOOK_BACK
+            self._seen = await self._queue.clock() - LOOK_BACK
         woken = 0
-        for run in await self._runs.come_due(self._seen, BATCH):
+        for run in await self._queue.come_due(self._seen, BATCH):
             self._seen = run.not_before
             published = await self._publisher.publish(run, Source.DELAY)
             (self._metrics.wakeups if published else self._metrics.wakeup_failures)["delay"].inc()

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from datetime import UTC, datetime
 
-from treadle.db.runs import Runs, WaitingRun
+from treadle.db.queue import Queue, WaitingRun
 from treadle.messaging.wakeups import Source, WakeupPublisher
 from treadle.telemetry.metrics import Duty as DutyName
 from treadle.telemetry.metrics import Metrics
@@ -24,9 +24,9 @@ class Sweeper:
     name: DutyName = "wake"
 
     def __init__(
-        self, runs: Runs, publisher: WakeupPublisher, metrics: Metrics, interval_secs: float, batch: int
+        self, queue: Queue, publisher: WakeupPublisher, metrics: Metrics, interval_secs: float, batch: int
     ) -> None:
-        self._runs = runs
+        self._queue = queue
         self._publisher = publisher
         self._metrics = metrics
         self.interval_secs = interval_secs
@@ -35,9 +35,9 @@ class Sweeper:
 
     async def round(self) -> int:
         """Wake one batch; the next round goes on where this one ended."""
-        overdue = await self._runs.overdue(self.interval_secs, self._batch, self._after)
+        overdue = await self._queue.overdue(self.interval_secs, self._batch, self._after)
         self._after = overdue[-1].created_at if len(overdue) == self._batch else LONG_AGO
-        return sum([await self._wake(run) for run in [*await self._runs.leaseless(self._batch), *overdue]])
+        return sum([await self._wake(run) for run in [*await self._queue.leaseless(self._batch), *overdue]])
 
     async def _wake(self, run: WaitingRun) -> bool:
         """JetStream drops the repetitions of one stage of waiting by their message id."""

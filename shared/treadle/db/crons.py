@@ -10,7 +10,7 @@ import asyncpg
 import msgspec
 
 from treadle import json
-from treadle.db.pool import Connection, Pool
+from treadle.db.pool import Connection, Pool, clock
 from treadle.db.rows import Row, read
 from treadle.model import Cron
 
@@ -125,7 +125,7 @@ class Crons:
 
     async def clock(self) -> datetime:
         """The database's clock, by which crons are due."""
-        return await self._pool.fetchval("select clock_timestamp()")
+        return await clock(self._pool)
 
 
 async def lock_cron(connection: Connection, cron_id: UUID) -> Cron | None:

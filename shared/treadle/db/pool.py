@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Generator
 from contextlib import asynccontextmanager, contextmanager
+from datetime import datetime
 from typing import Any
 
 import asyncpg
@@ -87,6 +88,11 @@ async def prepare(connection: Connection) -> None:
 
 def _as_bytes(value: Any) -> bytes:
     return value.encode() if isinstance(value, str) else json.encode(value)
+
+
+async def clock(where: Pool | Connection) -> datetime:
+    """The database's clock, the only one that leases, delays and schedules go by."""
+    return await where.fetchval("select clock_timestamp()")
 
 
 @asynccontextmanager

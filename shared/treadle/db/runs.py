@@ -8,14 +8,14 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 from uuid import UUID
 
 import asyncpg
 import msgspec
 
 from treadle import json
-from treadle.db.pool import Connection, Pool, transaction
+from treadle.db.pool import Connection, Pool, clock, transaction
 from treadle.db.rows import Row, read
 from treadle.model import CancelAction, MultitaskStrategy, Run, RunStatus, Ttl
 
@@ -96,38 +96,6 @@ with own as (
 select exists (select from own where checkpoint_ns = '') as checkpointed,
        exists (select from own)
     or exists (select from checkpoint_writes where thread_id = $1::text and treadle_run_id = $2::uuid) as written
-"""
-# Heads of threads that have waited too long: pending and due, with nothing running before them. Oldest first,
-# from where the last look ended, so that runs nobody can serve do not hide the others.
-OVERDUE = """
-select r.run_id, r.thread_id, r.route, r.attempt, r.created_at,
-       extract(epoch from clock_timestamp() - greatest(r.updated_at, r.not_before))::float8 as waited_secs
-  from treadle.run r
- where r.status = 'pending' and r.created_at > $3
-   and greatest(r.updated_at, r.not_before) < clock_timestamp() - make_interval(secs => $1)
-   and not exists (select from treadle.run o where o.thread_id = r.thread_id and o.status = 'running')
-   and not exists (select from treadle.run o where o.thread_id = r.thread_id and o.status = 'pending'
-                      and o.seq < r.seq and (o.not_before is null or o.not_before <= clock_timestamp()))
- order by r.created_at limit $2
-"""
-# Runs whose worker is dead, hangs, or is cut off.
-LEASELESS = """
-select r.run_id, r.thread_id, r.route, r.attempt, r.created_at,
-       extract(epoch from clock_timestamp() - l.lease_until)::float8 as waited_secs
-  from treadle.lease l join treadle.run r using (run_id)
- where l.lease_until < clock_timestamp() order by l.lease_until limit $1
-"""
-# Delayed runs that have come due since the last look.
-COME_DUE = """
-select run_id, thread_id, route, attempt, created_at, not_before, 0::float8 as waited_secs from treadle.run
- where status = 'pending' and not_before is not null and not_before > $1 and not_before <= clock_timestamp()
- order by not_before limit $2
-"""
-QUEUE = """
-select route, count(*) as depth,
-       extract(epoch from clock_timestamp() - min(coalesce(not_before, created_at)))::float8 as oldest_secs
-  from treadle.run where status = 'pending' and (not_before is null or not_before <= clock_timestamp())
- group by route
 """
 
 
@@ -235,29 +203,6 @@ class Progress(msgspec.Struct, frozen=True):
 
     checkpointed: bool
     written: bool
-
-
-class WaitingRun(msgspec.Struct, frozen=True):
-    """A run that somebody must be told of, and for how long it has waited for that."""
-
-    run_id: UUID
-    thread_id: UUID
-    route: str
-    attempt: int
-    created_at: datetime
-    waited_secs: float
-
-
-class DueRun(WaitingRun, frozen=True):
-    not_before: datetime
-
-
-class RouteQueue(msgspec.Struct, frozen=True):
-    """Runs of a route that are due and not yet claimed, and the age of the oldest."""
-
-    route: str
-    depth: int
-    oldest_secs: float
 
 
 class Runs:
@@ -411,11 +356,6 @@ class Runs:
         """Remove an ended run with its checkpoints; `active`: it has not ended, and stands."""
         return await self._pool.fetchval(DELETE, thread_id, run_id)
 
-    async def queue(self) -> list[RouteQueue]:
-        """What waits on each route."""
-        rows = await self._pool.fetch(QUEUE)
-        return [RouteQueue(row["route"], row["depth"], row["oldest_secs"]) for row in rows]
-
     async def is_newest(self, run: Run) -> bool:
         """Whether this attempt of a run is on, and no newer one."""
         return await self._pool.fetchval(IS_NEWEST, run.run_id, run.attempt)
@@ -425,21 +365,9 @@ class Runs:
         row = await self._answer(PROGRESS, str(run.thread_id), str(run.run_id))
         return Progress(row["checkpointed"], row["written"])
 
-    async def overdue(self, age_secs: float, limit: int, after: datetime) -> list[WaitingRun]:
-        """Runs created after a moment that nobody seems to have been told of for `age_secs`, oldest first."""
-        return _each(WaitingRun, await self._pool.fetch(OVERDUE, age_secs, limit, after))
-
-    async def leaseless(self, limit: int) -> list[WaitingRun]:
-        """Running runs whose lease has ended."""
-        return _each(WaitingRun, await self._pool.fetch(LEASELESS, limit))
-
-    async def come_due(self, after: datetime, limit: int) -> list[DueRun]:
-        """Delayed runs that were due after a moment and are due now, in the order of their moments."""
-        return _each(DueRun, await self._pool.fetch(COME_DUE, after, limit))
-
     async def clock(self) -> datetime:
         """The database's clock, the only one that leases and delays go by."""
-        return await self._pool.fetchval("select clock_timestamp()")
+        return await clock(self._pool)
 
     async def _answer(self, statement: str, *parameters: object) -> Row:
         """The one row with which a step of the protocol answers."""
@@ -463,13 +391,6 @@ def _unstorable(error: Exception) -> Outcome:
         resting="error",
         error=json.encode({"error": "OutcomeNotStorable", "message": message}),
     )
-
-
-W = TypeVar("W", bound=WaitingRun)
-
-
-def _each(kind: type[W], rows: Sequence[Any]) -> list[W]:
-    return [kind(**{name: row[name] for name in kind.__struct_fields__}) for row in rows]
 
 
 def _run(row: Any) -> Run | None:

@@ -10,7 +10,7 @@ import msgspec
 from msgspec import UNSET
 
 from treadle.db.crons import CronFields, Crons, lock_cron, replace_cron
-from treadle.db.pool import Pool, postgres_errors, transaction
+from treadle.db.pool import Pool, clock, postgres_errors, transaction
 from treadle.db.threads import Threads
 from treadle.errors import InvalidRequest
 from treadle.model import Cron
@@ -87,7 +87,7 @@ class CronEdits:
                 locked = await lock_cron(connection, cron_id)
                 if locked is None:
                     raise no_cron(cron_id)
-                now = await connection.fetchval("select clock_timestamp()")
+                now = await clock(connection)
                 return await replace_cron(connection, cron_id, _changed(locked, body, now))
 
 

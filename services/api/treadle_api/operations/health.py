@@ -10,7 +10,7 @@ import redis.asyncio
 from redis.exceptions import RedisError
 
 from treadle.db.pool import Pool, postgres_errors
-from treadle.db.runs import Runs
+from treadle.db.queue import Queue
 from treadle.errors import Unavailable
 from treadle.messaging.connection import Nats
 from treadle.telemetry.metrics import Backlog, Metrics
@@ -24,12 +24,12 @@ class HealthCheck:
     """Asks Postgres, NATS and Redis whether they are there."""
 
     def __init__(
-        self, pool: Pool, nats: Nats, redis: redis.asyncio.Redis, runs: Runs, metrics: Metrics
+        self, pool: Pool, nats: Nats, redis: redis.asyncio.Redis, queue: Queue, metrics: Metrics
     ) -> None:
         self._pool = pool
         self._nats = nats
         self._redis = redis
-        self._runs = runs
+        self._queue = queue
         self._metrics = metrics
 
     async def check(self) -> dict[str, str]:
@@ -47,9 +47,9 @@ class HealthCheck:
         """Prometheus text, with the queue as it is now; without it when Postgres is away."""
         try:
             with postgres_errors("measuring the queue"):
-                queue = await self._runs.queue()
+                routes = await self._queue.depths()
             self._metrics.set_backlog(
-                {route.route: Backlog(route.depth, route.oldest_secs) for route in queue}
+                {route.route: Backlog(route.depth, route.oldest_secs) for route in routes}
             )
         except Unavailable as error:
             log.warning("%s", error)
