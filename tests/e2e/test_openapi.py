@@ -17,6 +17,7 @@ from tests.e2e.steps import new_thread
 
 REFERENCE = Path(__file__).parent / "reference" / "operations.json"
 COMPATIBILITY = Path(__file__).parents[2] / "docs" / "compatibility.md"
+ROOT = Path(__file__).parents[2]
 FUZZ = Path(__file__).parents[1] / "fuzz" / "schemathesis.toml"
 FUZZ_SECS = 120
 # It has no end: it tells of a thread's runs for as long as somebody listens.
@@ -56,7 +57,7 @@ async def test_no_request_breaks_the_api_and_every_answer_is_as_described(
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "schemathesis.cli", "--config-file", str(FUZZ), "--no-color",
         "run", f"{api_url}/openapi.json", "--exclude-path", ENDLESS,
-        cwd=tmp_path, env={**os.environ, "FUZZ_REAL": real}, stdout=PIPE, stderr=STDOUT,
+        cwd=tmp_path, env={**os.environ, "FUZZ_REAL": real, "PYTHONPATH": str(ROOT)}, stdout=PIPE, stderr=STDOUT,
     )  # fmt: skip
     try:
         async with asyncio.timeout(FUZZ_SECS):

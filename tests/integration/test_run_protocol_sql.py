@@ -333,7 +333,7 @@ def arguments_of(new: NewRun) -> list[Any]:
     """A run as the parameters of CREATE."""
     return [
         new.run_id, new.thread_id, new.assistant_id, new.graph_id, new.kwargs, "{}", new.strategy,
-        new.if_not_exists, None, new.route, new.stateless, "{}", "{}", None,
+        new.if_not_exists, None, new.route, new.stateless, "{}", "{}", None, *new.lifetime,
     ]  # fmt: skip
 
 

@@ -34,10 +34,11 @@ async function shown(controller, holds) {
 let chat;
 await opened({ assistantId: "talking", onThreadId: (id) => (chat = id) }, async (controller, now) => {
   await controller.submit({ messages: [{ type: "human", content: "hi" }] });
-  say(texts(now()));
+  // The end of a run may come on another connection than what it said.
+  say(texts(await shown(controller, (snapshot) => snapshot.messages.length >= 4)));
   say(now().toolCalls.map((call) => [call.name, call.input]));
   await controller.submit({ messages: [{ type: "human", content: "again" }] });
-  say(texts(now()).length);
+  say(texts(await shown(controller, (snapshot) => snapshot.messages.length >= 8)).length);
   say({ loading: now().isLoading, error: now().error ?? null });
 });
 
