@@ -10,7 +10,7 @@ import asyncio
 import logging
 from contextlib import aclosing
 from typing import Any, cast
-from uuid import UUID, uuid4
+from uuid import UUID
 
 import msgspec
 from litestar import WebSocket
@@ -28,8 +28,9 @@ from treadle_api.protocol.commands import (
     success,
 )
 from treadle_api.protocol.events import ProtocolEvent, lost
-from treadle_api.protocol.filters import EventFilter, read_filter
-from treadle_api.protocol.streams import ProtocolStreams
+from treadle_api.protocol.filters import read_filter
+from treadle_api.protocol.streams import ProtocolStreams, Told
+from treadle_api.protocol.subscriptions import Subscriptions
 
 log = logging.getLogger(__name__)
 
@@ -50,7 +51,8 @@ class ProtocolSocket:
         self._thread_id = thread_id
         self._commands = commands
         self._streams = streams
-        self._subscriptions: dict[str, asyncio.Task[None]] = {}
+        self._subscriptions = Subscriptions()
+        self._telling: asyncio.Task[None] | None = None
 
     async def serve(self) -> None:
         """Until the client goes."""
@@ -58,8 +60,7 @@ class ProtocolSocket:
             async with asyncio.TaskGroup() as tasks:
                 while (frame := await self._received()) is not None:
                     await self._send(await self._answer(frame, tasks))
-                for subscription in self._subscriptions.values():
-                    subscription.cancel()
+                await self._stop_telling()
         except* OSError as gone:
             log.debug("the client of thread %s went while it was told something: %r", self._thread_id, gone)
 
@@ -76,9 +77,9 @@ class ProtocolSocket:
             command = read_command(given)
             match command.method:
                 case "subscription.subscribe":
-                    return self._subscribe(command, tasks)
+                    return await self._subscribe(command, tasks)
                 case "subscription.unsubscribe":
-                    return self._unsubscribe(command)
+                    return await self._unsubscribe(command)
                 case _:
                     return await self._commands.execute(self._thread_id, command)
         except msgspec.DecodeError as error:
@@ -86,33 +87,45 @@ class ProtocolSocket:
         except TreadleError as error:
             return refusal(id_of(given), error)
 
-    def _subscribe(self, command: Envelope, tasks: asyncio.TaskGroup) -> Result:
+    async def _subscribe(self, command: Envelope, tasks: asyncio.TaskGroup) -> Result:
+        """Add to what is told. The stream begins anew, where the new subscription wants it to."""
         wanted = read_filter(command.params)
-        subscription_id = str(uuid4())
-        self._subscriptions[subscription_id] = tasks.create_task(
-            self._tell(wanted), name=f"subscription-{subscription_id}"
-        )
+        await self._stop_telling()
+        subscription_id = self._subscriptions.add(wanted)
+        self._telling = tasks.create_task(self._tell(), name=f"events-{self._thread_id}")
         return success(command.id, {"subscription_id": subscription_id})
 
-    def _unsubscribe(self, command: Envelope) -> Result:
+    async def _unsubscribe(self, command: Envelope) -> Result:
         subscription_id = str(command.params.get("subscription_id"))
-        subscription = self._subscriptions.pop(subscription_id, None)
-        if subscription is None:
+        if not self._subscriptions.remove(subscription_id):
             raise Refused("no_such_subscription", f"Unknown subscription: {subscription_id[:64]}")
-        subscription.cancel()
+        if not self._subscriptions:
+            await self._stop_telling()
         return success(command.id, {})
 
-    async def _tell(self, wanted: EventFilter) -> None:
-        """Send a subscription's events; one that cannot go on ends the connection, so that the client comes back."""
+    async def _stop_telling(self) -> None:
+        telling, self._telling = self._telling, None
+        if telling is not None:
+            telling.cancel()
+            await asyncio.wait({telling})
+
+    async def _tell(self) -> None:
+        """Send what is subscribed to; a stream that cannot go on ends the connection, so that the client comes back."""
         try:
-            async with aclosing(self._streams.follow(self._thread_id, wanted)) as batches:
+            async with aclosing(self._streams.follow(self._thread_id, self._subscriptions)) as batches:
                 async for batch in batches:
                     for event in batch:
-                        told = event.json if isinstance(event, ProtocolEvent) else event
-                        await self._socket.send_data(told, mode="text")
+                        await self._send_event(event)
         except TreadleError as error:
             await self._socket.send_data(lost(error), mode="text")
             await self._socket.close(SUBSCRIPTION_FAILED, "the stream cannot go on; subscribe again")
+
+    async def _send_event(self, event: Told) -> None:
+        if not isinstance(event, ProtocolEvent):
+            await self._socket.send_data(event, mode="text")
+        elif self._subscriptions.wants(event):  # they may have changed since the batch was made
+            await self._socket.send_data(event.json, mode="text")
+            self._subscriptions.told(event)
 
     async def _send(self, answer: Result) -> None:
         await self._socket.send_data(json.encode(answer), mode="text")

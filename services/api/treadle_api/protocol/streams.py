@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, aclosing
+from typing import Protocol
 from uuid import UUID
 
 from treadle.streaming import frame
@@ -16,6 +17,14 @@ from treadle_api.responses import EVENT_STREAM, OpenResponse
 
 # Only the error of a gap has no event.
 Told = ProtocolEvent | bytes
+
+
+class Wanted(Protocol):
+    """What a client wants of a thread: one filter, or several."""
+
+    @property
+    def since(self) -> int | None: ...
+    def wants(self, event: ProtocolEvent) -> bool: ...
 
 
 class ProtocolStreams:
@@ -31,7 +40,7 @@ class ProtocolStreams:
         frames = with_heartbeats(_frames(self.follow(thread_id, wanted)), self._heartbeat_secs)
         return OpenResponse(frames, EVENT_STREAM, resources=AsyncExitStack())
 
-    async def follow(self, thread_id: UUID, wanted: EventFilter) -> AsyncGenerator[list[Told]]:
+    async def follow(self, thread_id: UUID, wanted: Wanted) -> AsyncGenerator[list[Told]]:
         """What a client wants of a thread, after its `since`; without it, all that is kept. For ever."""
         self._metrics.stream_clients.inc()
         try:
