@@ -102,24 +102,25 @@ async def test_a_filter_that_few_threads_match_is_looked_up(
     ("sort_by", "index"),
     [
         ("thread_id", "thread_pkey"),
-        ("status", "thread_by_status"),
         ("created_at", "thread_by_creation"),
         ("updated_at", "thread_by_update"),
-        ("state_updated_at", "thread_by_state_update"),
     ],
 )
 @pytest.mark.parametrize("descending", [True, False])
-async def test_each_order_is_that_of_an_index(
+async def test_the_usual_orders_are_those_of_indexes(
     full: Pool, sort_by: SortBy, index: str, descending: bool
 ) -> None:
     page = ThreadPage(limit=11, offset=1000, sort_by=sort_by, descending=descending)
     assert indices(await planned(full, ThreadFilter(), page)) == {index, "thread_pkey"}
 
 
-async def test_a_status_is_looked_up_in_the_order_of_changes(full: Pool) -> None:
-    wanted = ThreadFilter(status="interrupted")
+@pytest.mark.parametrize("status", ["interrupted", "error"])
+async def test_threads_that_wait_for_somebody_are_looked_up_in_the_order_of_changes(
+    full: Pool, status: str
+) -> None:
+    wanted = ThreadFilter(status=status)
     plan = await planned(full, wanted, ThreadPage(limit=11, offset=900))
-    assert indices(plan) == {"thread_by_status", "thread_pkey"}
+    assert indices(plan) == {"thread_waiting", "thread_pkey"}
 
 
 @pytest.mark.parametrize("metadata", [None, EVERY, SOME])

@@ -1,6 +1,6 @@
 """Finding threads: pages of a search, and counts.
 
-Metadata have an index, and so has each order. Few matches are looked up and sorted; many are read in order until the
+Metadata have an index, and so have the orders of ids, creation and changes. Few matches are looked up and sorted; many are read in order until the
 page is full. The wrong one of the two reads nearly every thread, and the planner guesses how many match from a sample
 of the table: so they are counted first, as far as it matters. Values are compared thread by thread, on the way.
 """
@@ -42,12 +42,12 @@ COLUMNS: tuple[Column, ...] = (
     "interrupts",
 )
 
-# Each is the order of an index (migrations/0004_threads.sql), forwards or backwards.
+# The first three are those of indexes (migrations/0004_threads.sql), forwards or backwards; the others are sorted.
 ORDERS: Mapping[SortBy, tuple[str, ...]] = {
     "thread_id": ("thread_id",),
-    "status": ("status", "updated_at", "thread_id"),
     "created_at": ("created_at", "thread_id"),
     "updated_at": ("updated_at", "thread_id"),
+    "status": ("status", "updated_at", "thread_id"),
     "state_updated_at": ("state_updated_at", "thread_id"),
 }
 

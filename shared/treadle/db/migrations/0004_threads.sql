@@ -1,10 +1,12 @@
 -- Threads that are searched, and threads that expire.
 
--- One order per index: the pages of a search are read in it, newest first or last, whatever the filter matches.
+-- One order per index: the pages of a search are read in it, newest first or last, whatever the filter matches. Every
+-- run changes its thread's row several times, and each change adds to every index: so only the orders that clients ask
+-- for all the time have one, and of the statuses those in which threads wait for somebody.
 create index thread_by_update on treadle.thread (updated_at, thread_id) where gone_at is null;
 create index thread_by_creation on treadle.thread (created_at, thread_id) where gone_at is null;
-create index thread_by_state_update on treadle.thread (state_updated_at, thread_id) where gone_at is null;
-create index thread_by_status on treadle.thread (status, updated_at, thread_id) where gone_at is null;
+create index thread_waiting on treadle.thread (status, updated_at, thread_id)
+    where gone_at is null and status in ('interrupted', 'error');
 -- Containment in metadata. Entries wait in a list that every search reads: it is kept short.
 create index thread_metadata on treadle.thread using gin (metadata jsonb_path_ops)
   with (gin_pending_list_limit = 256);
