@@ -251,6 +251,32 @@ async def test_a_webhook_comes_though_the_worker_dies_while_it_sends_it(hooked: 
     assert [(each["status"], each["secs"] is None) for each in attempts] == [(None, True), (200, False)]
 
 
+async def test_a_webhook_comes_though_the_worker_dies_before_it_begins(hooked: Hooked) -> None:
+    """Between the commit that ends a run and the first attempt, what is in Postgres is all that knows of it."""
+    thread = await new_thread(hooked.client)
+    worker = hooked.stack.services("worker")[-1]
+    connection = await asyncpg.connect(hooked.stack.servers.postgres.url)
+    try:
+        async with connection.transaction():
+            await connection.execute("lock table treadle.webhook_attempt in access exclusive mode")
+            run = await hooked.create(thread, "steps", "/never-begun")
+            await hooked.client.runs.join(thread, run)
+            await worker.kill()
+            await connection.execute(
+                "select pg_terminate_backend(pid) from pg_stat_activity"
+                " where application_name = 'treadle-worker' and wait_event_type = 'Lock'"
+            )
+    finally:
+        await connection.close()
+
+    told = await hooked.told("/never-begun")
+    await hooked.logged(f"of run {run}, attempt 1: answered 200")
+    await hooked.stack.worker()
+
+    assert (told["run_id"], told["status"]) == (run, "success")
+    assert [each["number"] for each in await hooked.attempts(run)] == [1]
+
+
 async def test_all_runs_of_a_status_are_cancelled_wherever_they_are(hooked: Hooked) -> None:
     client = hooked.client
     threads = [await new_thread(client) for _ in range(2)]
