@@ -6,6 +6,7 @@ import asyncio
 import json
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any, Literal, cast
 from uuid import uuid4
 
@@ -15,7 +16,7 @@ from langgraph_sdk.client import LangGraphClient
 from websockets.asyncio.client import ClientConnection, connect
 
 from tests.e2e.steps import new_thread, wait
-from tests.stack import Service, Stack
+from tests.stack import Service, Stack, running_stack
 
 SECS = 20.0
 SAID = {"messages": [{"role": "user", "content": "hi", "id": "h-1"}]}
@@ -467,3 +468,42 @@ async def client_waits(url: str, thread: str) -> str:
         [run] = (await http.get(f"/threads/{thread}/runs")).json()
         await http.get(f"/threads/{thread}/runs/{run['run_id']}/join")
         return (await http.get(f"/threads/{thread}/runs/{run['run_id']}")).json()["status"]
+
+
+async def test_a_run_whose_worker_was_killed_goes_on_with_the_next_attempt(tmp_path: Path) -> None:
+    """The broken step starts again; places grow on, so that a client is told each event once, on whichever API."""
+    gate = tmp_path / "gate"
+    async with running_stack("api", "api", "worker", "scheduler", TREADLE_LEASE_SECS="1") as stack:
+        one, other = [service.url for service in stack.services("api")]
+        [victim] = stack.services("worker")
+        thread = await start(one, "counting", {"count": 20, "gate": str(gate)})
+        async with streamed(one, thread) as events:
+            told = await until_counted(events, ("second", 19))
+        await victim.kill()
+        await stack.worker()
+        gate.touch()
+        async with streamed(other, thread, since=told[-1]["seq"]) as events:
+            told += await until(events)
+        again = await everything(one, thread)
+
+    places = [event["seq"] for event in told]
+    assert places == sorted(set(places))
+    assert told == again
+    assert [data["event"] for data in of(told, "lifecycle")] == ["running", "running", "completed"]
+    steps = ("first", "second", "second", "third")
+    assert counted(told) == [(step, n) for step in steps for n in range(20)]
+
+
+def counted(events: list[Event]) -> list[tuple[str, int]]:
+    return [(data["payload"]["step"], data["payload"]["n"]) for data in of(events, "custom")]
+
+
+async def until_counted(events: AsyncIterator[Event], last: tuple[str, int]) -> list[Event]:
+    """Events up to what the graph `counting` counts last."""
+    told: list[Event] = []
+    async with asyncio.timeout(SECS):
+        async for event in events:
+            told.append(event)
+            if counted([event]) == [last]:
+                return told
+    raise AssertionError(f"the stream ended early: {told}")
