@@ -87,7 +87,10 @@ class PostgresSavers:
     @asynccontextmanager
     async def of_new_thread(self, thread_id: UUID) -> AsyncGenerator[Saver]:
         async with self._checkpoints.connection() as connection, connection.transaction():
-            yield AsyncPostgresSaver(connection)
+            saver = AsyncPostgresSaver(connection)
+            # The thread's row is committed just after this: a process that dies in between leaves checkpoints behind.
+            await saver.adelete_thread(str(thread_id))
+            yield saver
 
     async def copy(self, source: UUID, target: UUID) -> None:
         return
