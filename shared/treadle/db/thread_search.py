@@ -8,7 +8,7 @@ of the table: so they are counted first, as far as it matters. Values are compar
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal, TypeAlias, cast
+from typing import Any, Literal, TypeAlias, cast, get_args
 from uuid import UUID
 
 import msgspec
@@ -29,18 +29,7 @@ Column: TypeAlias = Literal[
     "error",
     "interrupts",
 ]
-COLUMNS: tuple[Column, ...] = (
-    "thread_id",
-    "created_at",
-    "updated_at",
-    "state_updated_at",
-    "metadata",
-    "status",
-    "config",
-    "values",
-    "error",
-    "interrupts",
-)
+COLUMNS: tuple[Column, ...] = get_args(Column)
 
 # The first three are those of indexes (migrations/0004_threads.sql), forwards or backwards; the others are sorted.
 ORDERS: Mapping[SortBy, tuple[str, ...]] = {
