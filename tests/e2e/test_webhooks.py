@@ -184,9 +184,7 @@ async def test_what_fails_is_tried_again_under_the_same_id_and_each_attempt_is_o
     assert _without(received[0], "webhook_sent_at") == _without(received[2], "webhook_sent_at")
     assert [each["status"] for each in attempts] == [503, None, 200]
     assert attempts[1]["error"] == "no answer within 1 seconds (TREADLE_WEBHOOK_TIMEOUT_SECS)"
-    assert (
-        attempts[1]["secs"] > 0.9
-    )  # a timer may fire some milliseconds early: the loop reads its clock once a turn
+    assert attempts[1]["secs"] >= 1
     assert (attempts[0]["state"], attempts[0]["run"]) == ("delivered", None)
 
 

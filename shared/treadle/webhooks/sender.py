@@ -74,7 +74,8 @@ class WebhookSender:
             return Answer(secs=time.monotonic() - started, error=str(error), refused=True)
         except TimeoutError:
             error = f"no answer within {self._timeout_secs:g} seconds (TREADLE_WEBHOOK_TIMEOUT_SECS)"
-            return Answer(secs=time.monotonic() - started, error=error)
+            # uvloop's timers may fire a millisecond early; the record must not contradict the error.
+            return Answer(secs=max(time.monotonic() - started, self._timeout_secs), error=error)
         except (httpcore.NetworkError, httpcore.TimeoutException, httpcore.ProtocolError, OSError) as error:
             return Answer(secs=time.monotonic() - started, error=f"{type(error).__name__}: {error}")
         return Answer(secs=time.monotonic() - started, status=status, retry_after=retry_after)
