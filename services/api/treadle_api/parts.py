@@ -24,6 +24,9 @@ from treadle.graphs.http import Http
 from treadle.graphs.registry import Registry
 from treadle.messaging.connection import Nats
 from treadle.messaging.wakeups import WakeupPublisher
+from treadle.operations.assistants import AssistantChoice
+from treadle.operations.cancel import Cancellation
+from treadle.operations.create import Creation
 from treadle.patience import patiently
 from treadle.service import Given
 from treadle.settings import Settings
@@ -41,9 +44,6 @@ from treadle_api.mcp.endpoint import McpEndpoint
 from treadle_api.mcp.origins import Origins
 from treadle_api.mcp.tools import Tools
 from treadle_api.operations.assistant_edits import AssistantEdits
-from treadle_api.operations.assistants import AssistantChoice
-from treadle_api.operations.cancel import Cancellation
-from treadle_api.operations.create import Creation
 from treadle_api.operations.crons import CronEdits
 from treadle_api.operations.following import Following
 from treadle_api.operations.graphs import Graphs
@@ -127,10 +127,18 @@ async def build(given: Given) -> AsyncGenerator[Parts]:
             cancellation = Cancellation(runs, redis, limits)
             publisher = WakeupPublisher(nats, settings.treadle_nats_replicas)
             request_headers = RequestHeaders(given.config.http)
-            choice = AssistantChoice(registry, assistants)
+            choice = AssistantChoice(registry.ids, assistants)
             ttl = given.config.checkpointer.thread_ttl.default
             creation = Creation(
-                choice, runs, publisher, cancellation, policy, metrics, tracing, ttl, request_headers
+                choice,
+                runs,
+                publisher,
+                cancellation,
+                policy,
+                metrics,
+                tracing,
+                ttl,
+                request_headers.configurable,
             )
             crons = Crons(pool)
             results = Results(runs, threads, hub, ends)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
+from collections.abc import AsyncGenerator, Callable, Collection, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -44,7 +44,7 @@ class Registry:
         return cls(graphs, {graph_id: entry.description for graph_id, entry in config.graphs.items()})
 
     @property
-    def ids(self) -> Iterable[str]:
+    def ids(self) -> Collection[str]:
         return self._graphs.keys()
 
     def __contains__(self, graph_id: str) -> bool:

@@ -8,6 +8,18 @@ from uuid import UUID
 RUNS_STREAM = "TREADLE_RUNS"
 RUNS_SUBJECTS = "treadle.runs.>"
 
+# Requests for runs that internal services publish, `treadle.requests.<source>`; gone once they are runs or dead letters.
+REQUESTS_STREAM = "TREADLE_REQUESTS"
+REQUESTS_SUBJECTS = "treadle.requests.*"
+# Requests that could not be turned into runs, `treadle.deadletters.<source>`.
+DEAD_LETTERS_STREAM = "TREADLE_DEAD_LETTERS"
+DEAD_LETTERS_SUBJECTS = "treadle.deadletters.*"
+# What happened to runs, `treadle.events.runs.<thread_id>.<status>`.
+EVENTS_STREAM = "TREADLE_EVENTS"
+EVENTS_SUBJECTS = "treadle.events.runs.*.*"
+# The service of request and reply: `treadle.api.runs.create` and the like.
+SERVICE_PREFIX = "treadle.api"
+
 
 def wakeup_subject(route: str, thread_id: UUID) -> str:
     """Where the wake-ups of a thread are published: one token for the route, one for the thread."""

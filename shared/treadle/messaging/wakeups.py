@@ -20,6 +20,7 @@ from nats.js import JetStreamContext
 from nats.js.api import AckPolicy, ConsumerConfig, RetentionPolicy, StorageType, StreamConfig
 
 from treadle.messaging.connection import Nats
+from treadle.messaging.streams import ensure
 from treadle.messaging.subjects import (
     RUNS_STREAM,
     RUNS_SUBJECTS,
@@ -73,18 +74,17 @@ _decoder = msgspec.msgpack.Decoder(Wakeup)
 
 async def ensure_stream(stream: JetStreamContext, replicas: int) -> None:
     """Make the stream of wake-ups, or bring its settings up to date."""
-    config = StreamConfig(
-        name=RUNS_STREAM,
-        subjects=[RUNS_SUBJECTS],
-        retention=RetentionPolicy.WORK_QUEUE,
-        storage=StorageType.FILE,
-        duplicate_window=DEDUPLICATION_SECS,
-        num_replicas=replicas,
+    await ensure(
+        stream,
+        StreamConfig(
+            name=RUNS_STREAM,
+            subjects=[RUNS_SUBJECTS],
+            retention=RetentionPolicy.WORK_QUEUE,
+            storage=StorageType.FILE,
+            duplicate_window=DEDUPLICATION_SECS,
+            num_replicas=replicas,
+        ),
     )
-    try:
-        await stream.add_stream(config)
-    except nats.js.errors.BadRequestError:
-        await stream.update_stream(config)
 
 
 class WakeupPublisher:

@@ -23,13 +23,13 @@ from treadle.db.pool import postgres_errors
 from treadle.db.tasks import TaskRuns
 from treadle.errors import Conflict, NotFound
 from treadle.model import Assistant, CancelAction, Run
+from treadle.operations.cancel import Cancellation
 from treadle.streaming import Event as RunEvent
+from treadle.wire.runs import StreamMode
 from treadle_api.a2a.ids import TaskId
 from treadle_api.a2a.intake import ENDED, Intake, Wanted
 from treadle_api.a2a.parts import text_of
 from treadle_api.a2a.tasks import artifacts_of, state_of, status_of, task_of
-from treadle_api.bodies.runs import StreamMode
-from treadle_api.operations.cancel import Cancellation
 from treadle_api.operations.following import Followed, Following
 from treadle_api.operations.schemas import Schemas
 

@@ -12,8 +12,8 @@ from litestar.types import ASGIApp, Receive, Scope, Send
 
 from treadle.db.tasks import TaskRuns
 from treadle.model import Assistant
-from treadle_api.operations.assistants import AssistantChoice
-from treadle_api.operations.cancel import Cancellation
+from treadle.operations.assistants import AssistantChoice
+from treadle.operations.cancel import Cancellation
 from treadle_api.operations.following import Following
 from treadle_api.operations.schemas import Schemas
 from treadle_api.replay import Replay

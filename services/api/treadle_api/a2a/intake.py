@@ -11,11 +11,11 @@ from a2a.utils.errors import InvalidParamsError, TaskNotFoundError, UnsupportedO
 from treadle.db.pool import postgres_errors
 from treadle.db.tasks import TaskRuns
 from treadle.model import Assistant, MultitaskStrategy, Run
+from treadle.operations.ids import new_id
+from treadle.wire.runs import Command, NewRun
 from treadle_api.a2a.ids import TaskId
 from treadle_api.a2a.parts import chat_message, data_of
 from treadle_api.a2a.tasks import questions, state_of
-from treadle_api.bodies.runs import Command, NewRun
-from treadle_api.ids import new_id
 from treadle_api.operations.schemas import Schemas
 
 MESSAGES = "messages"

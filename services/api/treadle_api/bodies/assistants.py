@@ -7,8 +7,8 @@ from typing import Annotated, Any, Literal
 from msgspec import Meta, Struct
 
 from treadle.db.assistants import SortBy, SortOrder
+from treadle.wire.runs import Config
 from treadle_api.bodies.fields import Limit, Offset, Text
-from treadle_api.bodies.runs import Config
 
 Field = Literal[
     "assistant_id",

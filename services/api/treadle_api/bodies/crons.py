@@ -8,8 +8,8 @@ from typing import Annotated, Any, Literal
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from treadle.db.crons import SortBy, SortOrder
+from treadle.wire.runs import RunFields
 from treadle_api.bodies.fields import Limit, Offset
-from treadle_api.bodies.runs import RunFields
 
 # No NUL, and no longer than anybody's schedule.
 Expression = Annotated[str, Meta(pattern=r"^[^\0]*$", max_length=1024)]

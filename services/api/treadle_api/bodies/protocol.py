@@ -7,8 +7,8 @@ from typing import Any
 from msgspec import Struct, field
 
 from treadle.model import MultitaskStrategy
+from treadle.wire.runs import Config, SendTo
 from treadle_api.bodies.fields import Limit
-from treadle_api.bodies.runs import Config, SendTo
 
 
 class RunStart(Struct, kw_only=True):

@@ -6,7 +6,8 @@ from typing import Any
 
 from msgspec import Struct
 
-from treadle_api.bodies.fields import Checkpoint, Limit
+from treadle.wire.runs import Checkpoint
+from treadle_api.bodies.fields import Limit
 
 
 class StateUpdate(Struct, kw_only=True):

@@ -7,8 +7,8 @@ from typing import Annotated, Any, Literal
 from msgspec import Meta, Struct
 
 from treadle.db.thread_search import SortBy
+from treadle.wire.runs import Command
 from treadle_api.bodies.fields import Limit, Offset
-from treadle_api.bodies.runs import Command
 
 # A century is longer than anybody's threads live, and shorter than what an interval can hold.
 Minutes = Annotated[float, Meta(ge=0, le=100 * 366 * 1440)]

@@ -8,9 +8,9 @@ from typing import Any, cast
 from treadle import json
 from treadle.errors import TreadleError
 from treadle.model import Assistant
+from treadle.operations.ids import new_id
 from treadle.streaming import Event
-from treadle_api.bodies.runs import NewRun, StreamMode
-from treadle_api.ids import new_id
+from treadle.wire.runs import NewRun, StreamMode
 from treadle_api.mcp.tools import Tools
 from treadle_api.operations.following import Followed, Following
 

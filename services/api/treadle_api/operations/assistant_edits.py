@@ -14,11 +14,11 @@ from treadle.db.runs import Runs
 from treadle.errors import Conflict, NotFound
 from treadle.graphs.registry import Registry
 from treadle.model import Assistant, CancelAction, default_assistant_id
+from treadle.operations.assistants import AssistantChoice
+from treadle.operations.cancel import Cancellation
+from treadle.operations.configs import either
+from treadle.operations.missing import no_assistant
 from treadle_api.bodies import assistants as bodies
-from treadle_api.missing import no_assistant
-from treadle_api.operations.assistants import AssistantChoice
-from treadle_api.operations.cancel import Cancellation
-from treadle_api.operations.configs import either
 from treadle_api.operations.graphs import Graphs
 from treadle_api.operations.removal import Removal
 

@@ -14,11 +14,11 @@ from treadle.db.pool import Pool, clock, postgres_errors, transaction
 from treadle.db.threads import Threads
 from treadle.errors import InvalidRequest
 from treadle.model import Cron
+from treadle.operations.create import Creation
+from treadle.operations.missing import no_assistant, no_cron, no_thread
 from treadle.schedules import Schedule
+from treadle.wire.runs import NewRun, RunFields
 from treadle_api.bodies.crons import CronPatch, NewCron, NewThreadCron
-from treadle_api.bodies.runs import NewRun, RunFields
-from treadle_api.missing import no_assistant, no_cron, no_thread
-from treadle_api.operations.create import Creation
 
 RUN_FIELDS = RunFields.__struct_fields__
 

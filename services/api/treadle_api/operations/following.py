@@ -9,11 +9,11 @@ from uuid import UUID
 
 from treadle import json
 from treadle.model import Run
+from treadle.operations.create import Creation
+from treadle.operations.ids import new_id
 from treadle.streaming import Event, EventsLost, Subscription
-from treadle_api.bodies.runs import NewRun
+from treadle.wire.runs import NewRun
 from treadle_api.ends import Ends
-from treadle_api.ids import new_id
-from treadle_api.operations.create import Creation
 from treadle_api.operations.results import Results
 from treadle_api.operations.streams import Streams
 

@@ -13,8 +13,8 @@ from treadle.db.runs import Runs
 from treadle.db.threads import Threads
 from treadle.errors import NotFound
 from treadle.model import CancelAction
-from treadle_api.missing import no_run, no_thread
-from treadle_api.operations.cancel import Cancellation
+from treadle.operations.cancel import Cancellation
+from treadle.operations.missing import no_run, no_thread
 from treadle_api.operations.results import Results
 
 # Whoever watches the runs beyond these learns of their end from Postgres, a little later.

@@ -12,12 +12,12 @@ from treadle.db.pool import postgres_errors
 from treadle.db.runs import Runs
 from treadle.errors import TreadleError
 from treadle.model import CancelAction
+from treadle.operations.cancel import Cancellation
+from treadle.operations.create import Creation
+from treadle.operations.ids import new_id
+from treadle.operations.missing import no_run
 from treadle.streaming import EventId, Subscription
-from treadle_api.bodies.runs import NewRun, OnDisconnect
-from treadle_api.ids import new_id
-from treadle_api.missing import no_run
-from treadle_api.operations.cancel import Cancellation
-from treadle_api.operations.create import Creation
+from treadle.wire.runs import NewRun, OnDisconnect
 from treadle_api.operations.results import Results
 from treadle_api.operations.streams import Streams
 from treadle_api.responses import EVENT_STREAM, JSON, OpenResponse, run_headers, waited_for

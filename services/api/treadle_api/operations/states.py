@@ -25,10 +25,10 @@ from treadle.errors import Conflict, InvalidRequest, Unavailable
 from treadle.graphs.loader import Graph
 from treadle.graphs.registry import Registry
 from treadle.model import Thread
+from treadle.operations.missing import no_thread
 from treadle.streaming import announce_state
-from treadle_api.bodies.fields import Checkpoint
+from treadle.wire.runs import Checkpoint
 from treadle_api.bodies.states import StateUpdate
-from treadle_api.missing import no_thread
 from treadle_api.operations.snapshots import empty_state, state_view
 from treadle_api.views.states import StateView, UpdatedState
 

@@ -22,10 +22,10 @@ from treadle.errors import Conflict, InvalidRequest
 from treadle.graphs.command import to_command
 from treadle.graphs.registry import Registry
 from treadle.model import Thread, Ttl
+from treadle.operations.ids import new_id, read_id
+from treadle.operations.missing import no_thread
 from treadle_api.bodies.threads import NewThread, Superstep, SuperstepUpdate
-from treadle_api.ids import new_id, read_id
 from treadle_api.lifetime import read_ttl
-from treadle_api.missing import no_thread
 
 
 class ThreadCreation:

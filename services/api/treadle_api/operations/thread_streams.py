@@ -11,9 +11,9 @@ from treadle import json
 from treadle.db.pool import postgres_errors
 from treadle.db.threads import Threads
 from treadle.errors import InvalidRequest
+from treadle.operations.missing import no_thread
 from treadle.streaming import Event, frame
 from treadle.telemetry.metrics import Metrics
-from treadle_api.missing import no_thread
 from treadle_api.operations.thread_events import (
     EventsMissing,
     RunDone,

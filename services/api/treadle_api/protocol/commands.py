@@ -14,11 +14,10 @@ from treadle.db.runs import Runs
 from treadle.db.threads import Threads
 from treadle.errors import Conflict, InvalidRequest, NotFound, TreadleError, Unavailable
 from treadle.model import MultitaskStrategy, Run, Thread
-from treadle_api.bodies.fields import Checkpoint
+from treadle.operations.create import Creation
+from treadle.operations.ids import new_id
+from treadle.wire.runs import Checkpoint, Command, NewRun
 from treadle_api.bodies.protocol import Fork, ListCheckpoints, Nothing, Respond, RunStart, StateGet
-from treadle_api.bodies.runs import Command, NewRun
-from treadle_api.ids import new_id
-from treadle_api.operations.create import Creation
 from treadle_api.operations.states import States
 
 # So many runs of a busy thread are looked through for an answer that is on its way.

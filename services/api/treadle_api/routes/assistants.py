@@ -8,6 +8,8 @@ from litestar import Response, Router, delete, get, patch, post
 
 from treadle.db.assistants import AssistantFilter, Assistants
 from treadle.db.pool import postgres_errors
+from treadle.operations.ids import new_id, read_id
+from treadle.operations.missing import no_assistant
 from treadle_api.bodies.assistants import (
     AssistantCount,
     AssistantPatch,
@@ -16,8 +18,6 @@ from treadle_api.bodies.assistants import (
     NewAssistant,
     VersionSearch,
 )
-from treadle_api.ids import new_id, read_id
-from treadle_api.missing import no_assistant
 from treadle_api.operations.assistant_edits import AssistantEdits
 from treadle_api.paging import page, selected
 from treadle_api.views.assistants import AssistantView, VersionView, assistant_view, version_view

@@ -8,9 +8,9 @@ from litestar import Response, Router, delete, get, patch, post
 
 from treadle.db.crons import CronFilter, Crons
 from treadle.db.pool import postgres_errors
+from treadle.operations.ids import new_id, read_id
+from treadle.operations.missing import no_cron
 from treadle_api.bodies.crons import CronCount, CronPatch, CronSearch, NewCron, NewThreadCron
-from treadle_api.ids import new_id, read_id
-from treadle_api.missing import no_cron
 from treadle_api.operations.crons import CronEdits
 from treadle_api.paging import page, selected
 from treadle_api.views.crons import CronView, cron_view

@@ -10,7 +10,7 @@ from litestar.params import Parameter
 from litestar.types import ASGIApp
 
 from treadle.errors import InvalidRequest
-from treadle_api.ids import read_id
+from treadle.operations.ids import read_id
 from treadle_api.operations.thread_streams import parse_place
 from treadle_api.protocol.commands import ProtocolCommands, Refused, id_of, read_command, refusal
 from treadle_api.protocol.filters import EventFilter, check_channels

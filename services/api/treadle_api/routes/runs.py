@@ -16,18 +16,18 @@ from treadle.db.runs import Runs
 from treadle.db.threads import Threads
 from treadle.errors import InvalidRequest
 from treadle.model import CancelAction, RunStatus
+from treadle.operations.cancel import ACTIVE, Cancellation
+from treadle.operations.create import Creation
+from treadle.operations.ids import new_id, read_id
+from treadle.operations.missing import no_run, no_thread
 from treadle.streaming import parse_last_event_id
+from treadle.wire.run_view import RunField, RunView, run_view
+from treadle.wire.runs import NewRun, RunsCancel
 from treadle_api.bodies.fields import QueryOffset
-from treadle_api.bodies.runs import NewRun, RunsCancel
-from treadle_api.ids import new_id, read_id
-from treadle_api.missing import no_run, no_thread
 from treadle_api.openapi import EVENTS, VALUES
-from treadle_api.operations.cancel import ACTIVE, Cancellation
-from treadle_api.operations.create import Creation
 from treadle_api.operations.removal import Removal
 from treadle_api.operations.serving import Serving
 from treadle_api.paging import selected
-from treadle_api.views.runs import RunField, RunView, run_view
 
 PATH = "/threads/{thread_id:str}/runs"
 ONE = PATH + "/{run_id:str}"

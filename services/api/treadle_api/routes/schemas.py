@@ -7,8 +7,8 @@ import re
 from litestar import Router, get
 
 from treadle.errors import InvalidRequest
-from treadle_api.ids import read_id
-from treadle_api.operations.assistants import AssistantChoice
+from treadle.operations.assistants import AssistantChoice
+from treadle.operations.ids import read_id
 from treadle_api.operations.schemas import Schemas
 from treadle_api.views.schemas import AssistantSchemas, GraphDrawing, GraphSchemas
 

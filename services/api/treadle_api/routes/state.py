@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from litestar import Router, get, post
 
-from treadle_api.bodies.fields import Checkpoint, QueryLimit
+from treadle.operations.ids import read_id
+from treadle.wire.runs import Checkpoint
+from treadle_api.bodies.fields import QueryLimit
 from treadle_api.bodies.states import Before, HistoryQuery, StateAt, StateUpdate
-from treadle_api.ids import read_id
 from treadle_api.operations.states import States
 from treadle_api.selection import read_selection
 from treadle_api.views.states import StateView, UpdatedState

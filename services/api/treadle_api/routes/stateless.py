@@ -6,12 +6,12 @@ from litestar import Response, Router, post
 from litestar.types import ASGIApp
 
 from treadle.errors import InvalidRequest
-from treadle_api.bodies.runs import BatchRun, NewRun
-from treadle_api.ids import new_id
+from treadle.operations.create import Creation
+from treadle.operations.ids import new_id
+from treadle.wire.run_view import RunView, run_view
+from treadle.wire.runs import BatchRun, NewRun
 from treadle_api.openapi import EVENTS, VALUES
-from treadle_api.operations.create import Creation
 from treadle_api.operations.serving import Serving
-from treadle_api.views.runs import RunView, run_view
 
 
 @post("/runs", status_code=200, summary="Create a stateless run in the background")

@@ -8,9 +8,9 @@ from litestar import Response, Router, post
 
 from treadle.db.pool import postgres_errors
 from treadle.db.thread_search import COLUMNS, Column, ThreadFilter, ThreadPage, ThreadSearch
+from treadle.operations.ids import read_id
 from treadle_api.bodies.threads import ThreadCount, ThreadSearchBody
 from treadle_api.extract import read_paths
-from treadle_api.ids import read_id
 from treadle_api.paging import page
 from treadle_api.views.threads import FoundThread, found_thread
 

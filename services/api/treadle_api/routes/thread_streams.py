@@ -9,7 +9,7 @@ from litestar.openapi import ResponseSpec
 from litestar.params import Parameter
 from litestar.types import ASGIApp
 
-from treadle_api.ids import read_id
+from treadle.operations.ids import read_id
 from treadle_api.operations.thread_streams import ThreadStreams, parse_modes, parse_place
 
 EVENTS = ResponseSpec(

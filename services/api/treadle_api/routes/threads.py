@@ -12,10 +12,10 @@ from treadle.db.checkpoints import Checkpoints
 from treadle.db.pool import postgres_errors
 from treadle.db.threads import Threads
 from treadle.errors import InvalidRequest
+from treadle.operations.ids import read_id
+from treadle.operations.missing import no_thread
 from treadle_api.bodies.threads import NewThread, ThreadPatch, ThreadPrune
-from treadle_api.ids import read_id
 from treadle_api.lifetime import read_ttl
-from treadle_api.missing import no_thread
 from treadle_api.operations.removal import Removal
 from treadle_api.operations.thread_creation import ThreadCreation
 from treadle_api.views.storage import StorageView, storage_view

@@ -62,7 +62,6 @@ class RequestHeaders(ASGIMiddleware):
         self._logged = Chosen(http.logging_headers)
         self._now: ContextVar[dict[str, str] | None] = ContextVar("configurable_headers", default=None)
 
-    @property
     def configurable(self) -> dict[str, str]:
         """What the runs of this request get in their config."""
         return dict(self._now.get() or {})

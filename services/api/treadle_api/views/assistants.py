@@ -8,7 +8,7 @@ from uuid import UUID
 from msgspec import Struct
 
 from treadle.model import Assistant, AssistantVersion
-from treadle_api.views.moments import moment
+from treadle.wire.moments import moment
 
 
 class AssistantView(Struct):

@@ -9,7 +9,7 @@ from uuid import UUID
 from msgspec import Struct
 
 from treadle.model import Cron
-from treadle_api.views.moments import moment
+from treadle.wire.moments import moment
 
 
 class CronView(Struct):

@@ -7,7 +7,7 @@ from typing import Any
 from langgraph.store.base import Item, SearchItem
 from msgspec import Struct
 
-from treadle_api.views.moments import moment
+from treadle.wire.moments import moment
 
 
 class ItemView(Struct):

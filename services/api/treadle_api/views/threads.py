@@ -9,7 +9,7 @@ from uuid import UUID
 from msgspec import UNSET, Struct, UnsetType
 
 from treadle.model import Thread
-from treadle_api.views.moments import moment
+from treadle.wire.moments import moment
 
 MOMENTS = ("created_at", "updated_at", "state_updated_at")
 

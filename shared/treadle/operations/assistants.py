@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from uuid import UUID
 
 from treadle.db.assistants import Assistants
 from treadle.db.pool import postgres_errors
 from treadle.errors import InvalidRequest, NotFound
-from treadle.graphs.registry import Registry
 from treadle.model import Assistant, default_assistant_id
-from treadle_api.missing import no_assistant
+from treadle.operations.missing import no_assistant
 
 # More assistants than these are read again when they are needed again.
 REMEMBERED = 1000
@@ -22,8 +22,8 @@ class AssistantChoice:
     changed it since: `Runs.create` compares the revision, and creates nothing if it is not the same any more.
     """
 
-    def __init__(self, registry: Registry, assistants: Assistants) -> None:
-        self._registry = registry
+    def __init__(self, graph_ids: Collection[str], assistants: Assistants) -> None:
+        self._graph_ids = graph_ids
         self._assistants = assistants
         self._remembered: dict[UUID, Assistant] = {}
 
@@ -36,7 +36,7 @@ class AssistantChoice:
         """
         assistant_id = self.id_of(name)
         assistant = self._remembered.get(assistant_id) or await self.read(name)
-        if assistant.graph_id not in self._registry:
+        if assistant.graph_id not in self._graph_ids:
             raise NotFound(
                 f"assistant_id: the graph {assistant.graph_id!r} of assistant {assistant_id} is not served here."
             )
@@ -55,12 +55,12 @@ class AssistantChoice:
 
     def id_of(self, name: str) -> UUID:
         """Raises InvalidRequest, as above."""
-        if name in self._registry:
+        if name in self._graph_ids:
             return default_assistant_id(name)
         try:
             return UUID(name)
         except ValueError:
-            graphs = ", ".join(sorted(self._registry.ids))
+            graphs = ", ".join(sorted(self._graph_ids))
             raise InvalidRequest(
                 f"assistant_id: Invalid assistant {name[:128]!r}. It must be the UUID of an assistant, or one of the "
                 f"graphs served here: {graphs}."

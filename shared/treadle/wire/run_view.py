@@ -1,4 +1,4 @@
-"""Runs, as clients get them."""
+"""Runs, as clients get them, over HTTP and over NATS."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from uuid import UUID
 from msgspec import Struct
 
 from treadle.model import PRIVATE_KWARGS, Run
-from treadle_api.views.moments import moment
+from treadle.wire.moments import moment
 
 RunField = Literal[
     "run_id",

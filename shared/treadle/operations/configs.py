@@ -8,7 +8,7 @@ import msgspec
 
 from treadle.errors import InvalidRequest
 from treadle.model import Assistant
-from treadle_api.bodies.runs import Config
+from treadle.wire.runs import Config
 
 
 def either(config: Config | None, context: dict[str, Any] | None) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -16,18 +16,16 @@ from treadle.errors import Conflict
 from treadle.messaging.subjects import wakeup_subject
 from treadle.messaging.wakeups import Source, WakeupPublisher
 from treadle.model import Assistant, MultitaskStrategy, Run, Ttl
+from treadle.operations.assistants import AssistantChoice
+from treadle.operations.cancel import Cancellation
+from treadle.operations.configs import merged_config, merged_context, thread_config
+from treadle.operations.ids import new_id
+from treadle.operations.missing import no_thread
 from treadle.telemetry import conventions
 from treadle.telemetry.metrics import Metrics
 from treadle.telemetry.tracing import Tracing
 from treadle.webhooks.policy import WebhookPolicy
-from treadle_api.bodies.fields import Checkpoint
-from treadle_api.bodies.runs import BatchRun, NewRun
-from treadle_api.ids import new_id
-from treadle_api.missing import no_thread
-from treadle_api.operations.assistants import AssistantChoice
-from treadle_api.operations.cancel import Cancellation
-from treadle_api.operations.configs import merged_config, merged_context, thread_config
-from treadle_api.shell.headers import RequestHeaders
+from treadle.wire.runs import BatchRun, Checkpoint, NewRun
 
 log = logging.getLogger(__name__)
 
@@ -37,6 +35,7 @@ class Creation:
 
     Args:
         webhook_policy: where webhooks may go; None: runs are made, and their webhooks are left out.
+        configurable: what the config of a run has besides, from the request that is being served.
     """
 
     def __init__(
@@ -49,7 +48,7 @@ class Creation:
         metrics: Metrics,
         tracing: Tracing,
         default_ttl: Ttl | None,
-        headers: RequestHeaders,
+        configurable: Callable[[], dict[str, str]] = dict,
     ) -> None:
         self._choice = choice
         self._runs = runs
@@ -59,7 +58,7 @@ class Creation:
         self._webhook_policy = webhook_policy
         self._metrics = metrics
         self._tracing = tracing
-        self._headers = headers
+        self._configurable = configurable
 
     async def create(
         self, run_id: UUID, thread_id: UUID, body: NewRun, *, stateless: bool, protocol: bool = False
@@ -141,7 +140,7 @@ class Creation:
         assistant = await self._choice.choose(body.assistant_id)
         kwargs = self._checked_kwargs(body, assistant)
         ids = {"graph_id": assistant.graph_id, "assistant_id": str(assistant.assistant_id)}
-        kwargs["config"]["configurable"] |= self._headers.configurable
+        kwargs["config"]["configurable"] |= self._configurable()
         if trace := self._trace():
             kwargs["trace"] = trace
         return Row(

@@ -1,4 +1,4 @@
-"""Runs, as clients ask for them."""
+"""Runs, as clients ask for them, over HTTP and over NATS."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from uuid import UUID
 from msgspec import Meta, Struct
 
 from treadle.model import MultitaskStrategy
-from treadle_api.bodies.fields import Checkpoint, Delay
 
 StreamMode = Literal[
     "values",
@@ -21,8 +20,19 @@ StreamMode = Literal[
     "tasks",
     "checkpoints",
 ]
+# Seconds; a year is longer than anybody waits, and shorter than what an interval can hold.
+Delay = Annotated[float, Meta(ge=0, le=366 * 86400)]
 Durability = Literal["sync", "async", "exit"]
 OnDisconnect = Literal["cancel", "continue"]
+
+
+class Checkpoint(Struct, kw_only=True, omit_defaults=True):
+    """Where in a thread's history: a checkpoint, and the subgraph that it belongs to."""
+
+    thread_id: str | None = None
+    checkpoint_id: str | None = None
+    checkpoint_ns: str | None = None
+    checkpoint_map: dict[str, Any] | None = None
 
 
 class SendTo(Struct, kw_only=True):

@@ -1,0 +1,1 @@
+"""What clients send and get, typed, whichever way it goes: over HTTP, or over NATS."""
