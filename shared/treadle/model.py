@@ -52,6 +52,9 @@ class MultitaskStrategy(StrEnum):
 PRIVATE_KWARGS = frozenset({"trace", "protocol"})
 
 
+OnMissed = Literal["once", "skip"]
+
+
 class Record(msgspec.Struct, frozen=True, kw_only=True):
     """Base of values that are read from a row."""
 
@@ -136,7 +139,10 @@ class AssistantVersion(Record, frozen=True, kw_only=True):
 
 
 class Cron(Record, frozen=True, kw_only=True):
-    """Runs that are made on a schedule. `payload` is what is asked for each time, as a request for a run has it."""
+    """Runs that are made on a schedule. `payload` is what is asked for each time, as a request for a run has it.
+
+    `on_missed`: what of the ticks that nobody was there to make: `once`, a run for the newest of them, or `skip`.
+    """
 
     cron_id: UUID
     assistant_id: UUID
@@ -146,6 +152,7 @@ class Cron(Record, frozen=True, kw_only=True):
     end_time: datetime | None
     enabled: bool
     on_run_completed: Literal["delete", "keep"] | None
+    on_missed: OnMissed
     payload: dict[str, Any]
     metadata: dict[str, Any]
     next_run_date: datetime | None

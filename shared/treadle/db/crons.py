@@ -12,7 +12,7 @@ import msgspec
 from treadle import json
 from treadle.db.pool import Connection, Pool, clock
 from treadle.db.rows import Row, read
-from treadle.model import Cron
+from treadle.model import Cron, OnMissed
 
 SortBy = Literal[
     "cron_id", "assistant_id", "thread_id", "next_run_date", "end_time", "created_at", "updated_at"
@@ -21,13 +21,14 @@ SortOrder = Literal["asc", "desc"]
 
 CREATE = """
 insert into treadle.cron (cron_id, assistant_id, thread_id, schedule, timezone, end_time, enabled,
-                          on_run_completed, payload, metadata, next_run_date)
-values ($1, $2, $3, $4, $5, $6, $7, $8, $9::text::json, $10::text::jsonb, $11) returning *
+                          on_run_completed, payload, metadata, next_run_date, on_missed)
+values ($1, $2, $3, $4, $5, $6, $7, $8, $9::text::json, $10::text::jsonb, $11, $12) returning *
 """
 REPLACE = """
 update treadle.cron
    set schedule = $2, timezone = $3, end_time = $4, enabled = $5, on_run_completed = $6,
-       payload = $7::text::json, metadata = $8::text::jsonb, next_run_date = $9, updated_at = clock_timestamp()
+       payload = $7::text::json, metadata = $8::text::jsonb, next_run_date = $9, on_missed = $10,
+       updated_at = clock_timestamp()
  where cron_id = $1 returning *
 """
 LOCK = "select * from treadle.cron where cron_id = $1 for no key update"
@@ -54,6 +55,7 @@ class CronFields(msgspec.Struct, frozen=True, kw_only=True):
     payload: dict[str, Any]
     metadata: dict[str, Any]
     next_run_date: datetime | None
+    on_missed: OnMissed = "once"
 
 
 class CronFilter(msgspec.Struct, frozen=True, kw_only=True):
@@ -94,6 +96,7 @@ class Crons:
                 json.text(fields.payload),
                 json.jsonb_text(json.encode(fields.metadata)),
                 fields.next_run_date,
+                fields.on_missed,
             )
         except asyncpg.ForeignKeyViolationError:
             return None
@@ -146,6 +149,7 @@ async def replace_cron(connection: Connection, cron_id: UUID, fields: CronFields
         json.text(fields.payload),
         json.jsonb_text(json.encode(fields.metadata)),
         fields.next_run_date,
+        fields.on_missed,
     )
     return read(Cron, row)
 

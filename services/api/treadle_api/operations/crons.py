@@ -146,6 +146,7 @@ def _changed(cron: Cron, body: CronPatch, now: datetime) -> CronFields:
         payload=_changed_payload(cron, body),
         metadata={**cron.metadata, **(body.metadata or {})},
         next_run_date=_until(end, due),
+        on_missed=cron.on_missed,
     )
 
 
