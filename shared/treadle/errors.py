@@ -23,6 +23,12 @@ class InvalidRequest(TreadleError):
     status = 422
 
 
+class Unauthorized(TreadleError):
+    """A request does not prove who sends it; the message says what is wrong with the proof, and the way out."""
+
+    status = 401
+
+
 class Forbidden(TreadleError):
     """Whoever sends the request may not do this; the message says who may."""
 

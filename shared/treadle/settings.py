@@ -25,7 +25,9 @@ SecondsOrNone = Meta(ge=0, le=YEAR_SECS)
 # A host name, address or nothing, and perhaps a port.
 HOST = r"(\[[^\]]*\]|[^\[\]:,/?@]*)(:\d+)?"
 # Their values hold passwords: they are never shown.
-SECRETS = frozenset({"database_uri", "redis_uri", "nats_url", "treadle_webhook_secret"})
+SECRETS = frozenset(
+    {"database_uri", "redis_uri", "nats_url", "treadle_webhook_secret", "treadle_identity_secret"}
+)
 
 
 def doc(text: str) -> Meta:
@@ -111,6 +113,14 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         SecondsOrNone,
         doc("How long the result of an ended stateless run stays readable to its waiter."),
     ] = 60
+
+    treadle_identity_secret: Annotated[
+        str,
+        doc("Key that verifies who sends requests over NATS, 32 bytes or more; several with spaces."),
+    ] = ""
+    treadle_identity_required: Annotated[
+        Literal["no", "yes"], doc("Whether requests over NATS that do not prove who sends them are refused.")
+    ] = "no"
 
     treadle_webhook_secret: Annotated[
         str,

@@ -10,6 +10,7 @@ from langchain_core.runnables import RunnableConfig
 from langgraph.types import Durability, StreamMode
 
 from treadle.graphs.command import to_command
+from treadle.identity.user import USER, User
 from treadle.model import Run
 
 LANGGRAPH_VERSION = version("langgraph")
@@ -49,6 +50,8 @@ def run_config(run: Run, *, resumed: bool) -> RunnableConfig:
         configurable.pop(name, None)
     if not resumed:
         configurable.update(starting_place(run))
+    if run.kwargs.get("authenticated"):
+        configurable[USER] = User(configurable[USER])
     if run.kwargs.get("strict_resume"):
         configurable[STRICT_RESUME] = True
     metadata: dict[str, Any] = {

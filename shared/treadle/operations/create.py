@@ -13,6 +13,7 @@ from treadle.db.pool import postgres_errors
 from treadle.db.runs import Created, Runs
 from treadle.db.runs import NewRun as Row
 from treadle.errors import Conflict
+from treadle.identity import Identity, configurable
 from treadle.messaging.subjects import wakeup_subject
 from treadle.messaging.wakeups import Source, WakeupPublisher
 from treadle.model import Assistant, MultitaskStrategy, Run, Ttl
@@ -61,12 +62,20 @@ class Creation:
         self._configurable = configurable
 
     async def create(
-        self, run_id: UUID, thread_id: UUID, body: NewRun, *, stateless: bool, protocol: bool = False
+        self,
+        run_id: UUID,
+        thread_id: UUID,
+        body: NewRun,
+        *,
+        stateless: bool,
+        protocol: bool = False,
+        identity: Identity | None = None,
     ) -> Run:
         """Accept a run. Once this returns the run will end, whatever dies; NATS need not be there.
 
         Args:
             protocol: the run streams the events of the event streaming protocol.
+            identity: who asks, if the request has proved it; the graph reads it in its config.
 
         Raises:
             InvalidRequest: a field cannot be used.
@@ -78,6 +87,8 @@ class Creation:
             row = await self._row(run_id, thread_id, body, stateless=stateless)
             if protocol:
                 row.kwargs["protocol"] = True
+            if identity is not None:
+                _authenticate(row.kwargs, identity)
             with postgres_errors("creating a run"):
                 created = await self._runs.create(row)
             if not self._out_of_date(row, created):
@@ -204,6 +215,12 @@ def _kwargs(body: NewRun, assistant: Assistant) -> dict[str, Any]:
         "feedback_keys": body.feedback_keys,
         **_tracer(body),
     }
+
+
+def _authenticate(kwargs: dict[str, Any], identity: Identity) -> None:
+    """Say who asks; marked, since over HTTP a request can still write these keys into its config itself."""
+    kwargs["config"]["configurable"] |= configurable(identity)
+    kwargs["authenticated"] = True
 
 
 def _tracer(body: NewRun) -> dict[str, Any]:
