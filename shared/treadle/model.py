@@ -160,6 +160,14 @@ class Cron(Record, frozen=True, kw_only=True):
     updated_at: datetime
 
 
+class CronWithTick(Cron, frozen=True, kw_only=True):
+    """A cron with its newest tick that is remembered: its run and that run's thread, or why there is none."""
+
+    last_run_id: UUID | None
+    last_thread_id: UUID | None
+    last_error: str | None
+
+
 def default_assistant_id(graph_id: str) -> UUID:
     """The id of the assistant that every graph has."""
     return uuid5(ASSISTANT_NAMESPACE, graph_id)

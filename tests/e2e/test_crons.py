@@ -9,9 +9,10 @@ from zoneinfo import ZoneInfo
 
 import pytest
 from langgraph_sdk.client import LangGraphClient
-from langgraph_sdk.errors import NotFoundError, UnprocessableEntityError
+from langgraph_sdk.errors import ConflictError, NotFoundError, UnprocessableEntityError
+from langgraph_sdk.schema import Run
 
-from tests.e2e.steps import new_thread
+from tests.e2e.steps import join, new_thread
 
 NOON = "0 12 * * *"
 
@@ -159,3 +160,64 @@ async def test_a_cron_goes_with_its_thread_and_with_its_assistant(client: LangGr
     assert await client.crons.count(assistant_id=assistant) == 0
     with pytest.raises(NotFoundError, match=assistant):
         await create(client, assistant)
+
+
+async def trigger(client: LangGraphClient, cron: dict[str, Any]) -> Run:
+    """Make a run of a cron by hand."""
+    return cast(Run, await client.http.post(f"/runs/crons/{cron['cron_id']}/trigger", json=None))
+
+
+async def test_a_cron_is_triggered_by_hand_and_stays_due_when_it_was(client: LangGraphClient) -> None:
+    cron = await create(
+        client,
+        input={"text": "a"},
+        metadata={"team": str(uuid4())},
+        enabled=False,
+        on_run_completed="keep",
+        stream_mode="updates",
+    )
+    run = await trigger(client, cron)
+    assert (await join(client, run["thread_id"], run))["text"] == "A!"
+    told = cast("dict[str, Any]", run)
+    assert told["metadata"].items() >= {"cron_id": cron["cron_id"], **cron["metadata"]}.items()
+    assert told["kwargs"]["config"]["configurable"]["cron_id"] == cron["cron_id"]
+    assert told["kwargs"]["stream_mode"] == ["updates"]
+    [kept] = await client.threads.search(metadata={"cron_id": cron["cron_id"]})
+    assert kept["thread_id"] == run["thread_id"]
+    assert await find(client, cron) == cron
+    assert (await trigger(client, cron))["thread_id"] != run["thread_id"]
+
+
+async def test_a_triggered_run_is_refused_as_any_other(client: LangGraphClient) -> None:
+    with pytest.raises(NotFoundError, match="Cron with ID"):
+        await trigger(client, {"cron_id": str(uuid4())})
+    with pytest.raises(UnprocessableEntityError, match="Invalid cron ID"):
+        await trigger(client, {"cron_id": "nope"})
+    thread = await new_thread(client)
+    body: dict[str, Any] = {"schedule": NOON, "input": {"seconds": 30}, "multitask_strategy": "reject"}
+    made = await client.crons.create_for_thread(thread, "slow", **body)
+    cron = cast("dict[str, Any]", made)
+    first = await trigger(client, cron)
+    assert first["thread_id"] == thread
+    with pytest.raises(ConflictError, match="already running"):
+        await trigger(client, cron)
+    await client.runs.cancel(thread, first["run_id"], wait=True)
+
+
+async def test_what_becomes_of_missed_ticks_is_said_by_the_cron(client: LangGraphClient) -> None:
+    body = {"assistant_id": "steps", "schedule": NOON, "metadata": {"team": str(uuid4())}}
+    cron = cast("dict[str, Any]", await client.http.post("/runs/crons", json={**body, "on_missed": "skip"}))
+    assert (cron["on_missed"], cron["last_run_id"], cron["last_error"]) == ("skip", None, None)
+    path = f"/runs/crons/{cron['cron_id']}"
+    changed = cast("dict[str, Any]", await client.http.patch(path, json={"on_missed": "once"}))
+    assert changed["on_missed"] == (await create(client))["on_missed"] == "once"
+    kept = await client.http.patch(path, json={"enabled": False})
+    assert cast("dict[str, Any]", kept)["on_missed"] == "once"
+    search = {"metadata": body["metadata"], "select": ["on_missed", "last_run_id"]}
+    found = await client.http.post("/runs/crons/search", json=search)
+    assert found == [{"on_missed": "once", "last_run_id": None}]
+    thread = f"/threads/{await new_thread(client)}/runs/crons"
+    on_a_thread = await client.http.post(thread, json={**body, "on_missed": "skip"})
+    assert cast("dict[str, Any]", on_a_thread)["on_missed"] == "skip"
+    with pytest.raises(UnprocessableEntityError, match=r"on_missed: .*once, skip"):
+        await client.http.post("/runs/crons", json={**body, "on_missed": "twice"})

@@ -85,7 +85,7 @@ async def test_info_tells_versions_and_what_is_served(http: httpx.AsyncClient) -
 def takes_a_body(method: str, path: str) -> bool:
     if path == "/store/items":
         return method in ("put", "delete")
-    return method in ("post", "patch") and not path.endswith(("}/cancel", "}/copy"))
+    return method in ("post", "patch") and not path.endswith(("}/cancel", "}/copy", "}/trigger"))
 
 
 def says_nothing(method: str, path: str) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from treadle.db.crons import MATCHES, SEARCH, CronFilter
+from treadle.db.crons import LAST, MATCHES, SEARCH, CronFilter
 from treadle.db.pool import Pool
 
 MANY = """
@@ -19,7 +19,7 @@ DUE = "select * from treadle.cron where enabled and next_run_date <= now() order
 async def test_what_is_asked_of_crons_goes_by_an_index(pool: Pool) -> None:
     await pool.execute(MANY)
     await pool.execute("analyze treadle.cron")
-    statement = SEARCH.format(matches=MATCHES, column="created_at", order="desc")
+    statement = SEARCH.format(matches=MATCHES, last=LAST, column="created_at", order="desc")
     for wanted, index in (
         (CronFilter(metadata={"tenant": 7}), "cron_metadata"),
         (CronFilter(), "cron_newest"),

@@ -92,7 +92,7 @@ class WithProblems(JsonRenderPlugin):
 def _problems(path: str, operation: dict[str, Any]) -> dict[str, Any]:
     possible = {
         "404": "{" in path or "requestBody" in operation,
-        "409": "requestBody" in operation,
+        "409": "requestBody" in operation or path.endswith("/trigger"),
         "422": "requestBody" in operation or "parameters" in operation,
         "503": path not in ("/info", "/metrics"),
     }

@@ -12,35 +12,50 @@ import msgspec
 from treadle import json
 from treadle.db.pool import Connection, Pool, clock
 from treadle.db.rows import Row, read
-from treadle.model import Cron, OnMissed
+from treadle.model import Cron, CronWithTick, OnMissed
 
 SortBy = Literal[
     "cron_id", "assistant_id", "thread_id", "next_run_date", "end_time", "created_at", "updated_at"
 ]
 SortOrder = Literal["asc", "desc"]
 
-CREATE = """
+# The newest tick of each cron that is read.
+LAST = """
+  left join lateral (select run_id as last_run_id, thread_id as last_thread_id, error as last_error
+                       from treadle.tick where tick.cron_id = cron.cron_id
+                      order by scheduled_for desc limit 1) last on true
+"""
+CREATE = f"""
+with cron as (
 insert into treadle.cron (cron_id, assistant_id, thread_id, schedule, timezone, end_time, enabled,
                           on_run_completed, payload, metadata, next_run_date, on_missed)
 values ($1, $2, $3, $4, $5, $6, $7, $8, $9::text::json, $10::text::jsonb, $11, $12) returning *
-"""
-REPLACE = """
+)
+select * from cron {LAST}
+"""  # noqa: S608 - put together from constants
+REPLACE = f"""
+with cron as (
 update treadle.cron
    set schedule = $2, timezone = $3, end_time = $4, enabled = $5, on_run_completed = $6,
        payload = $7::text::json, metadata = $8::text::jsonb, next_run_date = $9, on_missed = $10,
        updated_at = clock_timestamp()
  where cron_id = $1 returning *
-"""
+)
+select * from cron {LAST}
+"""  # noqa: S608 - put together from constants
 LOCK = "select * from treadle.cron where cron_id = $1 for no key update"
-GET = "select * from treadle.cron where cron_id = $1"
+GET = f"select * from treadle.cron {LAST} where cron_id = $1"  # noqa: S608 - put together from constants
 DELETE = "delete from treadle.cron where cron_id = $1 returning cron_id"
 MATCHES = """
  where ($1::uuid is null or assistant_id = $1) and ($2::uuid is null or thread_id = $2)
    and ($3::text is null or metadata @> $3::jsonb) and ($4::boolean is null or enabled = $4)
 """
-SEARCH = (
-    "select * from treadle.cron {matches} order by {column} {order} nulls last, cron_id limit $5 offset $6"
-)
+# The newest ticks of one page are looked up, not those of all crons that match.
+SEARCH = """
+select * from (select * from treadle.cron {matches}
+                order by {column} {order} nulls last, cron_id limit $5 offset $6) cron {last}
+ order by {column} {order} nulls last, cron_id
+"""
 COUNT = "select count(*) from treadle.cron {matches}"
 
 
@@ -80,7 +95,7 @@ class Crons:
 
     async def create(
         self, cron_id: UUID, assistant_id: UUID, thread_id: UUID | None, fields: CronFields
-    ) -> Cron | None:
+    ) -> CronWithTick | None:
         """Make a cron; None when its assistant or its thread is gone."""
         try:
             row = await self._pool.fetchrow(
@@ -100,10 +115,10 @@ class Crons:
             )
         except asyncpg.ForeignKeyViolationError:
             return None
-        return _cron(row)
+        return _with_tick(row)
 
-    async def get(self, cron_id: UUID) -> Cron | None:
-        return _cron(await self._pool.fetchrow(GET, cron_id))
+    async def get(self, cron_id: UUID) -> CronWithTick | None:
+        return _with_tick(await self._pool.fetchrow(GET, cron_id))
 
     async def delete(self, cron_id: UUID) -> bool:
         """Remove a cron; False when there is none. Runs that it made go on."""
@@ -117,11 +132,11 @@ class Crons:
         *,
         sort_by: SortBy = "created_at",
         sort_order: SortOrder = "desc",
-    ) -> list[Cron]:
+    ) -> list[CronWithTick]:
         """Crons, newest first unless sorted otherwise."""
-        statement = SEARCH.format(matches=MATCHES, column=sort_by, order=sort_order)
+        statement = SEARCH.format(matches=MATCHES, last=LAST, column=sort_by, order=sort_order)
         rows = await self._pool.fetch(statement, *wanted.parameters, limit, offset)
-        return [read(Cron, row) for row in rows]
+        return [read(CronWithTick, row) for row in rows]
 
     async def count(self, wanted: CronFilter) -> int:
         return await self._pool.fetchval(COUNT.format(matches=MATCHES), *wanted.parameters)
@@ -133,10 +148,11 @@ class Crons:
 
 async def lock_cron(connection: Connection, cron_id: UUID) -> Cron | None:
     """Read a cron that nobody else can change, or find due, until the caller's transaction ends."""
-    return _cron(await connection.fetchrow(LOCK, cron_id))
+    row = await connection.fetchrow(LOCK, cron_id)
+    return None if row is None else read(Cron, row)
 
 
-async def replace_cron(connection: Connection, cron_id: UUID, fields: CronFields) -> Cron:
+async def replace_cron(connection: Connection, cron_id: UUID, fields: CronFields) -> CronWithTick:
     """Change a cron that the caller has locked."""
     [row] = await connection.fetch(
         REPLACE,
@@ -151,8 +167,8 @@ async def replace_cron(connection: Connection, cron_id: UUID, fields: CronFields
         fields.next_run_date,
         fields.on_missed,
     )
-    return read(Cron, row)
+    return read(CronWithTick, row)
 
 
-def _cron(row: Row | None) -> Cron | None:
-    return None if row is None else read(Cron, row)
+def _with_tick(row: Row | None) -> CronWithTick | None:
+    return None if row is None else read(CronWithTick, row)

@@ -70,12 +70,14 @@ class Creation:
         stateless: bool,
         protocol: bool = False,
         identity: Identity | None = None,
+        cron_id: UUID | None = None,
     ) -> Run:
         """Accept a run. Once this returns the run will end, whatever dies; NATS need not be there.
 
         Args:
             protocol: the run streams the events of the event streaming protocol.
             identity: who asks, if the request has proved it; the graph reads it in its config.
+            cron_id: the cron that asks for the run, by which clients and graphs know it.
 
         Raises:
             InvalidRequest: a field cannot be used.
@@ -84,7 +86,7 @@ class Creation:
             Unavailable: Postgres cannot be reached; nothing was accepted.
         """
         while True:
-            row = await self._row(run_id, thread_id, body, stateless=stateless)
+            row = await self._row(run_id, thread_id, body, stateless=stateless, cron_id=cron_id)
             if protocol:
                 row.kwargs["protocol"] = True
             if identity is not None:
@@ -146,7 +148,15 @@ class Creation:
         stateless = body.thread_id is None
         return await self._row(new_id(), body.thread_id or new_id(), body, stateless=stateless)
 
-    async def _row(self, run_id: UUID, thread_id: UUID, body: NewRun, *, stateless: bool) -> Row:
+    async def _row(
+        self,
+        run_id: UUID,
+        thread_id: UUID,
+        body: NewRun,
+        *,
+        stateless: bool,
+        cron_id: UUID | None = None,
+    ) -> Row:
         """The run's row, made from the assistant as it is remembered."""
         assistant = await self._choice.choose(body.assistant_id)
         kwargs = self._checked_kwargs(body, assistant)
@@ -154,6 +164,9 @@ class Creation:
         kwargs["config"]["configurable"] |= self._configurable()
         if trace := self._trace():
             kwargs["trace"] = trace
+        of_cron = {} if cron_id is None else {"cron_id": str(cron_id)}
+        kwargs["config"]["configurable"] |= of_cron
+        kwargs["config"]["metadata"] |= of_cron
         return Row(
             run_id=run_id,
             thread_id=thread_id,
@@ -162,7 +175,7 @@ class Creation:
             assistant_revision=assistant.revision,
             kwargs=kwargs,
             metadata={**kwargs["config"]["metadata"], **ids},
-            thread_metadata=ids,
+            thread_metadata={**ids, **of_cron} if stateless else ids,
             thread_config=thread_config(assistant, body.config),
             strategy=body.multitask_strategy or MultitaskStrategy.ENQUEUE,
             if_not_exists="create" if stateless else body.if_not_exists or "reject",

@@ -86,6 +86,15 @@ DEVIATIONS = (
         ("crons/taken_by_the_reference_server/*",),
     ),
     Deviation(
+        "A cron tells more of itself: `on_missed`, and of its newest tick `last_run_id`, `last_thread_id` and `last_error`.",
+        (
+            "crons/*/on_missed: '<missing>' -> 'once'",
+            "crons/*/last_run_id: '<missing>' -> None",
+            "crons/*/last_thread_id: '<missing>' -> None",
+            "crons/*/last_error: '<missing>' -> None",
+        ),
+    ),
+    Deviation(
         "A filter that no version of an assistant matches finds none; it is no error.",
         ("assistants/versions/6/told/*",),
     ),

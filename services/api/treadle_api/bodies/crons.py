@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from treadle.db.crons import SortBy, SortOrder
+from treadle.model import OnMissed
 from treadle.wire.runs import RunFields
 from treadle_api.bodies.fields import Limit, Offset
 
@@ -29,17 +30,25 @@ Field = Literal[
     "next_run_date",
     "metadata",
     "enabled",
+    "on_missed",
+    "last_run_id",
+    "last_thread_id",
+    "last_error",
 ]
 
 
 class NewThreadCron(RunFields, kw_only=True):
-    """A run to be made on a schedule, on one thread. An `end_time` without an offset is in UTC."""
+    """A run to be made on a schedule, on one thread. An `end_time` without an offset is in UTC.
+
+    `on_missed`: what becomes of the runs that nobody was there to make: one for all of them (`once`), or none (`skip`).
+    """
 
     assistant_id: str
     schedule: Expression
     timezone: Expression | None = None
     end_time: datetime | None = None
     enabled: bool | None = None
+    on_missed: OnMissed | None = None
 
 
 class NewCron(NewThreadCron, kw_only=True):
@@ -56,6 +65,7 @@ class CronPatch(RunFields, kw_only=True):
     end_time: datetime | UnsetType | None = UNSET
     enabled: bool | None = None
     on_run_completed: OnRunCompleted | None = None
+    on_missed: OnMissed | None = None
 
 
 class CronCount(Struct, kw_only=True):

@@ -13,8 +13,9 @@ from treadle.db.crons import CronFields, Crons, lock_cron, replace_cron
 from treadle.db.pool import Pool, clock, postgres_errors, transaction
 from treadle.db.threads import Threads
 from treadle.errors import InvalidRequest
-from treadle.model import Cron
+from treadle.model import Cron, CronWithTick, Run
 from treadle.operations.create import Creation
+from treadle.operations.cron_runs import cron_run
 from treadle.operations.missing import no_assistant, no_cron, no_thread
 from treadle.schedules import Schedule
 from treadle.wire.runs import NewRun, RunFields
@@ -32,7 +33,7 @@ class CronEdits:
         self._threads = threads
         self._creation = creation
 
-    async def create(self, cron_id: UUID, thread_id: UUID | None, body: NewThreadCron) -> Cron:
+    async def create(self, cron_id: UUID, thread_id: UUID | None, body: NewThreadCron) -> CronWithTick:
         """Make a cron, on a thread or with a new thread for each run.
 
         Raises:
@@ -57,6 +58,7 @@ class CronEdits:
             payload={**payload, "assistant_id": str(assistant.assistant_id)},
             metadata=body.metadata or {},
             next_run_date=_until(end, schedule.after(now)),
+            on_missed=body.on_missed or "once",
         )
         with postgres_errors("creating a cron"):
             cron = await self._crons.create(cron_id, assistant.assistant_id, thread_id, fields)
@@ -66,7 +68,7 @@ class CronEdits:
             raise no_assistant(assistant.assistant_id)
         return cron
 
-    async def patch(self, cron_id: UUID, body: CronPatch) -> Cron:
+    async def patch(self, cron_id: UUID, body: CronPatch) -> CronWithTick:
         """Change a cron.
 
         Raises:
@@ -89,6 +91,22 @@ class CronEdits:
                     raise no_cron(cron_id)
                 now = await clock(connection)
                 return await replace_cron(connection, cron_id, _changed(locked, body, now))
+
+    async def trigger(self, cron_id: UUID) -> Run:
+        """Make one run of a cron now, be it enabled or not. When the next one is due stays as it is.
+
+        Raises:
+            NotFound: there is no such cron.
+            InvalidRequest, Conflict, Unavailable: as a request for such a run.
+        """
+        with postgres_errors("reading a cron"):
+            cron = await self._crons.get(cron_id)
+        if cron is None:
+            raise no_cron(cron_id)
+        run = cron_run(cron)
+        return await self._creation.create(
+            run.run_id, run.thread_id, run.body, stateless=run.stateless, cron_id=cron_id
+        )
 
 
 def _given(body: RunFields) -> dict[str, Any]:
@@ -146,7 +164,7 @@ def _changed(cron: Cron, body: CronPatch, now: datetime) -> CronFields:
         payload=_changed_payload(cron, body),
         metadata={**cron.metadata, **(body.metadata or {})},
         next_run_date=_until(end, due),
-        on_missed=cron.on_missed,
+        on_missed=body.on_missed or cron.on_missed,
     )
 
 

@@ -10,6 +10,7 @@ from treadle.db.crons import CronFilter, Crons
 from treadle.db.pool import postgres_errors
 from treadle.operations.ids import new_id, read_id
 from treadle.operations.missing import no_cron
+from treadle.wire.run_view import RunView, run_view
 from treadle_api.bodies.crons import CronCount, CronPatch, CronSearch, NewCron, NewThreadCron
 from treadle_api.operations.crons import CronEdits
 from treadle_api.paging import page, selected
@@ -56,6 +57,17 @@ async def delete_cron(cron_id: str, crons: Crons) -> None:
         raise no_cron(wanted)
 
 
+@post(
+    f"{ONE}/trigger",
+    status_code=200,
+    summary="Make one run of a cron now; when the next one is due stays as it is",
+)
+async def trigger_cron(cron_id: str, cron_edits: CronEdits) -> Response[RunView]:
+    run = await cron_edits.trigger(read_id("cron", cron_id))
+    location = f"/threads/{run.thread_id}/runs/{run.run_id}"
+    return Response(run_view(run), headers={"content-location": location})
+
+
 @post("/runs/crons/search", status_code=200, summary="Search crons, newest first")
 async def search_crons(
     data: CronSearch, crons: Crons
@@ -96,6 +108,7 @@ router = Router(
         get_cron,
         patch_cron,
         delete_cron,
+        trigger_cron,
         search_crons,
         count_crons,
     ],

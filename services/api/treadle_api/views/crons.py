@@ -8,7 +8,7 @@ from uuid import UUID
 
 from msgspec import Struct
 
-from treadle.model import Cron
+from treadle.model import CronWithTick, OnMissed
 from treadle.wire.moments import moment
 
 
@@ -27,9 +27,13 @@ class CronView(Struct):
     enabled: bool
     created_at: str
     updated_at: str
+    on_missed: OnMissed
+    last_run_id: UUID | None
+    last_thread_id: UUID | None
+    last_error: str | None
 
 
-def cron_view(cron: Cron) -> CronView:
+def cron_view(cron: CronWithTick) -> CronView:
     return CronView(
         cron_id=cron.cron_id,
         assistant_id=cron.assistant_id,
@@ -45,6 +49,10 @@ def cron_view(cron: Cron) -> CronView:
         enabled=cron.enabled,
         created_at=moment(cron.created_at),
         updated_at=moment(cron.updated_at),
+        on_missed=cron.on_missed,
+        last_run_id=cron.last_run_id,
+        last_thread_id=cron.last_thread_id,
+        last_error=cron.last_error,
     )
 
 
