@@ -150,6 +150,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         float, SecondsOrNone, doc("How long the record of a delivered or failed webhook is kept.")
     ] = 604800
 
+    treadle_retention_interval_secs: Annotated[
+        float, Seconds, doc("How often the scheduler looks for what has been kept for long enough.")
+    ] = 10
+    treadle_retention_batch: Annotated[
+        int, Positive, doc("Threads or records that one transaction removes at the most.")
+    ] = 200
+
     log_level: Annotated[
         Literal["DEBUG", "INFO", "WARNING", "ERROR"], doc("Least severe log record that is written.")
     ] = "INFO"

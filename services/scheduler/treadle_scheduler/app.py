@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import signal
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 
 from treadle.checkpoint.pruning import Pruning
 from treadle.db.leader import Leadership
@@ -15,16 +16,16 @@ from treadle.db.threads import Threads
 from treadle.db.webhooks import Webhooks
 from treadle.errors import Unavailable
 from treadle.service import Given
+from treadle.telemetry.metrics import Duty as DutyName
 from treadle.webhooks.build import webhook_delivery, webhook_sender
 from treadle_scheduler.delays import Delays
 from treadle_scheduler.duty import Duty
-from treadle_scheduler.expiry import Expiry
-from treadle_scheduler.forgetting import Forgetting
 from treadle_scheduler.leader import Leader
 from treadle_scheduler.lifetimes import Lifetimes
 from treadle_scheduler.parts import Parts, build
+from treadle_scheduler.removal import Removal
 from treadle_scheduler.sweeper import Sweeper
-from treadle_scheduler.webhooks import WebhookDuty, WebhookRecords
+from treadle_scheduler.webhooks import WebhookDuty
 
 log = logging.getLogger(__name__)
 
@@ -59,13 +60,13 @@ async def _work(given: Given) -> None:
         tasks.create_task(webhooks.outbox.run(), name="webhooks")
         lead = Leadership(parts.pool, "scheduler", parts.holder, settings.treadle_leader_lease_secs)
         log.info("ready")
-        duties = [*_duties(parts), webhooks]
+        duties = [*_duties(parts), *_removals(parts), webhooks]
         await Leader(lead, settings.treadle_leader_lease_secs, duties, parts.metrics).run()
 
 
 def _duties(parts: Parts) -> Sequence[Duty]:
     settings, config = parts.given.settings, parts.given.config
-    queue, threads = Queue(parts.pool), Threads(parts.pool)
+    queue = Queue(parts.pool)
     return [
         Sweeper(
             queue,
@@ -75,8 +76,23 @@ def _duties(parts: Parts) -> Sequence[Duty]:
             settings.treadle_sweep_batch,
         ),
         Delays(queue, parts.publisher, parts.metrics, settings.treadle_delay_interval_secs),
-        Expiry(threads, settings.treadle_stateless_ttl_secs),
-        Lifetimes(threads, Pruning(parts.pool, parts.saver), config.checkpointer.thread_ttl),
-        Forgetting(StoreItems(parts.pool), config.store.ttl),
-        WebhookRecords(Webhooks(parts.pool), settings.treadle_webhook_keep_secs),
+        Lifetimes(
+            Threads(parts.removals), Pruning(parts.removals, parts.saver), config.checkpointer.thread_ttl
+        ),
+    ]
+
+
+def _removals(parts: Parts) -> Sequence[Duty]:
+    """What is removed when it is over; docs/retention.md tells it to users."""
+    settings, store = parts.given.settings, parts.given.config.store
+    interval_secs, batch = settings.treadle_retention_interval_secs, settings.treadle_retention_batch
+
+    def removal(name: DutyName, remove: Callable[[int], Awaitable[int]]) -> Duty:
+        return Removal(name, remove, interval_secs, batch)
+
+    threads, webhooks = Threads(parts.removals), Webhooks(parts.removals)
+    return [
+        removal("expire", partial(threads.forget_gone, settings.treadle_stateless_ttl_secs)),
+        Removal("forget", StoreItems(parts.removals).expire, store.sweep_interval_secs, batch),
+        removal("forget_webhooks", partial(webhooks.forget, settings.treadle_webhook_keep_secs)),
     ]

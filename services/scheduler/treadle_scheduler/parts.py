@@ -27,6 +27,7 @@ from treadle.telemetry.server import serve_metrics
 from treadle.webhooks.build import webhook_policy
 
 POOL_SIZE = 4
+REMOVALS_AT_ONCE = 2
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,8 @@ class Parts:
     holder: str
     metrics: Metrics
     pool: Pool
+    # Apart, so that no slow removal keeps the lead, a tick or a wake-up waiting for a connection.
+    removals: Pool
     nats: Nats
     publisher: WakeupPublisher
     saver: AsyncPostgresSaver
@@ -55,6 +58,8 @@ async def build(given: Given) -> AsyncGenerator[Parts]:
             "Postgres", lambda: connect_pool(settings.database_uri, size=POOL_SIZE, service="scheduler")
         )
         stack.push_async_callback(pool.close)
+        removals = await connect_pool(settings.database_uri, size=REMOVALS_AT_ONCE, service="scheduler")
+        stack.push_async_callback(removals.close)
         nats = Nats(settings.nats_url, name=f"scheduler-{holder}")
         await nats.connect()
         stack.push_async_callback(nats.close)
@@ -74,4 +79,5 @@ async def build(given: Given) -> AsyncGenerator[Parts]:
             given.tracing,
             given.config.checkpointer.thread_ttl.default,
         )
-        yield Parts(given, holder, metrics, pool, nats, publisher, AsyncPostgresSaver(checkpoints), creation)
+        saver = AsyncPostgresSaver(checkpoints)
+        yield Parts(given, holder, metrics, pool, removals, nats, publisher, saver, creation)

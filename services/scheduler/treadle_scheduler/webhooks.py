@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from treadle.db.webhooks import Owed, Webhooks
+from treadle.db.webhooks import Owed
 from treadle.telemetry.metrics import Duty as DutyName
 from treadle.webhooks.delivery import Delivery
 from treadle.webhooks.outbox import Outbox
 
 AT_ONCE = 64
-BATCH = 1000
 
 
 class WebhookDuty:
@@ -26,21 +25,3 @@ class WebhookDuty:
         if not self.outbox.room:
             return 0
         return sum([self.outbox.put(owed) for owed in await self._delivery.take_due(self.outbox.room)])
-
-
-class WebhookRecords:
-    """Removes the records of webhooks that were delivered, or given up, long ago."""
-
-    name: DutyName = "forget_webhooks"
-    interval_secs = 60.0
-
-    def __init__(self, webhooks: Webhooks, keep_secs: float) -> None:
-        self._webhooks = webhooks
-        self._keep_secs = keep_secs
-
-    async def round(self) -> int:
-        """Remove batch after batch until none is left."""
-        removed = 0
-        while gone := await self._webhooks.forget(self._keep_secs, BATCH):
-            removed += gone
-        return removed

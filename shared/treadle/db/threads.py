@@ -23,10 +23,11 @@ update treadle.thread
  where thread_id = $1 and gone_at is null returning *
 """
 DELETE = "select * from treadle.delete_threads($1)"
-# Stateless threads whose result nobody can wait for any more.
-GONE = """
-select thread_id from treadle.thread
- where gone_at < clock_timestamp() - make_interval(secs => $1) order by gone_at limit $2
+# Stateless threads whose result nobody can wait for any more, with all that they own.
+FORGET_GONE = """
+select count(*) from treadle.delete_threads(array(
+    select thread_id from treadle.thread where gone_at < clock_timestamp() - make_interval(secs => $1)
+     order by gone_at limit $2 for update skip locked))
 """
 EXPIRE = "select * from treadle.expire_threads($1)"
 # Those that are to be pruned; what happens on one in the meantime puts it off again.
@@ -76,9 +77,9 @@ class Threads:
         """Remove threads with their runs and checkpoints; returns those that were there."""
         return [row[0] for row in await self._pool.fetch(DELETE, thread_ids)]
 
-    async def gone(self, age_secs: float, limit: int) -> list[UUID]:
-        """Stateless threads that ended longer than `age_secs` ago."""
-        return [row[0] for row in await self._pool.fetch(GONE, age_secs, limit)]
+    async def forget_gone(self, age_secs: float, limit: int) -> int:
+        """Remove stateless threads that ended longer than `age_secs` ago; returns how many."""
+        return await self._pool.fetchval(FORGET_GONE, age_secs, limit)
 
     async def expire(self, limit: int) -> list[UUID]:
         """Remove threads that have expired, the longest expired first; those whose runs go on stay."""

@@ -12,6 +12,8 @@ from treadle.graphs.lifetime import ThreadTtl
 
 # The most that pgvector's `vector` type holds.
 MOST_DIMS = 16_000
+# How often expired items of the store are removed, unless `store.ttl.sweep_interval_minutes` says.
+SWEEP_INTERVAL_MINUTES = 5.0
 # From some milliseconds, below which Postgres cannot read the number as an interval, to two years: longer than any
 # memory is kept for a while, and an interval can hold it.
 Minutes = Annotated[float, Meta(ge=0.0001, le=2 * 366 * 24 * 60)]
@@ -51,6 +53,11 @@ class StoreSection(Struct, frozen=True, kw_only=True):
     path: str | None = None
     index: StoreIndex | None = None
     ttl: StoreTtl | None = None
+
+    @property
+    def sweep_interval_secs(self) -> float:
+        """How often expired items are removed; nobody sees them any more already."""
+        return 60 * ((self.ttl and self.ttl.sweep_interval_minutes) or SWEEP_INTERVAL_MINUTES)
 
 
 class CheckpointerSection(Struct, frozen=True, kw_only=True):
