@@ -5,14 +5,13 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Callable, Mapping
-from enum import Enum
-from typing import Any, Literal, cast, get_args, get_origin
+from typing import Any, cast
 
-import msgspec
 from litestar import Request, Response
 from litestar.exceptions import ClientException, HTTPException, ValidationException
 
 from treadle.errors import TreadleError, Unavailable
+from treadle.wire.reading import problem
 
 log = logging.getLogger(__name__)
 
@@ -43,36 +42,15 @@ def validation_error(request: AnyRequest, error: ValidationException) -> Respons
 def _problem(request: AnyRequest, item: Any, place: str) -> str:
     if not isinstance(item, Mapping):
         return str(item)
-    problem = cast("Mapping[str, Any]", item)
-    key, message = str(problem.get("key", "")), str(problem.get("message", problem))
-    if key == BODY and place:
-        key = place
-    choices = _choices(request, key) if message.startswith("Invalid enum value") else ()
-    hint = f". Send one of: {', '.join(choices)}" if choices else ""
-    if key == BODY:
-        return "Invalid JSON in request body: it is empty" if message == repr(BODY) else f"body: {message}"
-    return f"{key}: {message}{hint}" if key else f"{message}{hint}"
-
-
-def _choices(request: AnyRequest, key: str) -> tuple[str, ...]:
-    """What the field of the body could be, if it is one of a few names."""
+    given = cast("Mapping[str, Any]", item)
+    key, message = str(given.get("key", "")), str(given.get("message", given))
+    if key == BODY and message == repr(BODY):
+        return "Invalid JSON in request body: it is empty"
+    if not key:
+        return message
     data = request.route_handler.parsed_data_field
     kind: Any = None if data is None else data.annotation
-    if get_origin(kind) is list:
-        kind, key = get_args(kind)[0], key.partition(".")[2]
-    if not (isinstance(kind, type) and issubclass(kind, msgspec.Struct)):
-        return ()
-    name = key.partition("[")[0].partition(".")[0]
-    types = [field.type for field in msgspec.structs.fields(kind) if field.encode_name == name]
-    return tuple(choice for annotation in types for choice in _names(annotation))
-
-
-def _names(kind: Any) -> list[str]:
-    if get_origin(kind) is Literal:
-        return [str(name) for name in get_args(kind)]
-    if isinstance(kind, type) and issubclass(kind, Enum):
-        return [str(member.value) for member in kind]
-    return list(dict.fromkeys(name for part in get_args(kind) for name in _names(part)))
+    return problem(kind, place if key == BODY else key, message)
 
 
 def client_error(_: AnyRequest, error: ClientException) -> Response[dict[str, str]]:
