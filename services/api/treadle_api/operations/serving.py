@@ -8,16 +8,15 @@ from contextlib import AsyncExitStack
 from functools import partial
 from uuid import UUID
 
-from treadle.db.pool import postgres_errors
 from treadle.db.runs import Runs
 from treadle.errors import TreadleError
 from treadle.model import CancelAction
 from treadle.operations.cancel import Cancellation
 from treadle.operations.create import Creation
 from treadle.operations.ids import new_id
-from treadle.operations.missing import no_run
 from treadle.streaming import EventId, Subscription
 from treadle.wire.runs import NewRun, OnDisconnect
+from treadle_api.operations.existing import existing_run
 from treadle_api.operations.results import Results
 from treadle_api.operations.streams import Streams
 from treadle_api.responses import EVENT_STREAM, JSON, OpenResponse, run_headers, waited_for
@@ -75,7 +74,7 @@ class Serving:
         Raises:
             NotFound: there is no such run.
         """
-        await self._must_exist(thread_id, run_id)
+        await existing_run(self._runs, thread_id, run_id, gone=True)
         return OpenResponse(
             waited_for(partial(self._results.join, thread_id, run_id), self._heartbeat_secs),
             {**JSON, **run_headers(thread_id, run_id, "join")},
@@ -97,7 +96,7 @@ class Serving:
         Raises:
             NotFound: there is no such run.
         """
-        await self._must_exist(thread_id, run_id)
+        await existing_run(self._runs, thread_id, run_id, gone=True)
         async with AsyncExitStack() as stack:
             subscription = await stack.enter_async_context(self._streams.watch(run_id, after))
             return OpenResponse(
@@ -127,12 +126,6 @@ class Serving:
         subscription = await stack.enter_async_context(self._streams.watch_new(run_id))
         await self._creation.create(run_id, thread_id, body, stateless=stateless)
         return subscription
-
-    async def _must_exist(self, thread_id: UUID, run_id: UUID) -> None:
-        with postgres_errors("reading a run"):
-            run = await self._runs.get(thread_id, run_id, gone=True)
-        if run is None:
-            raise no_run(thread_id, run_id)
 
     def _left(
         self, thread_id: UUID, run_id: UUID, wish: OnDisconnect | None

@@ -19,12 +19,13 @@ from treadle.model import CancelAction, RunStatus
 from treadle.operations.cancel import ACTIVE, Cancellation
 from treadle.operations.create import Creation
 from treadle.operations.ids import new_id, read_id
-from treadle.operations.missing import no_run, no_thread
+from treadle.operations.missing import no_thread
 from treadle.streaming import parse_last_event_id
 from treadle.wire.run_view import RunField, RunView, run_view
 from treadle.wire.runs import NewRun, RunsCancel
 from treadle_api.bodies.fields import QueryOffset
 from treadle_api.openapi import EVENTS, VALUES
+from treadle_api.operations.existing import existing_run
 from treadle_api.operations.removal import Removal
 from treadle_api.operations.serving import Serving
 from treadle_api.paging import selected
@@ -76,12 +77,7 @@ async def list_runs(
 
 @get(ONE, summary="Get a run")
 async def get_run(thread_id: str, run_id: str, runs: Runs) -> RunView:
-    thread, wanted = read_id("thread", thread_id), read_id("run", run_id)
-    with postgres_errors("reading a run"):
-        run = await runs.get(thread, wanted)
-    if run is None:
-        raise no_run(thread, wanted)
-    return run_view(run)
+    return run_view(await existing_run(runs, read_id("thread", thread_id), read_id("run", run_id)))
 
 
 @delete(ONE, summary="Remove a run and its checkpoints; one that is on is stopped first")
