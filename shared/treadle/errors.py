@@ -47,6 +47,18 @@ class Conflict(TreadleError):
     status = 409
 
 
+class StillRunning(TreadleError):
+    """A result was waited for as long as the request allowed; the run goes on, and can be asked for again."""
+
+    status = 408
+
+
+class TooLarge(TreadleError):
+    """An answer is larger than the way that the request came lets through; the message says which way does."""
+
+    status = 413
+
+
 class NotSerializable(TreadleError):
     """A graph put something into its state that no checkpoint can hold; the message names the channel."""
 

@@ -86,6 +86,15 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     treadle_nats_replicas: Annotated[
         int, Positive, doc("Replicas of the JetStream streams: 3 on a NATS cluster.")
     ] = 1
+    treadle_nats_api: Annotated[
+        Literal["on", "off"], doc("Whether the API answers requests over NATS too, as the service `treadle`.")
+    ] = "on"
+    treadle_nats_max_requests: Annotated[
+        int, Positive, doc("Requests over NATS that an API process is at work on at the same time.")
+    ] = 1000
+    treadle_nats_wait_secs: Annotated[
+        float, Seconds, doc("How long a request over NATS may wait for a result before it has to ask again.")
+    ] = 60
     treadle_sweep_interval_secs: Annotated[
         float, Seconds, doc("How often the sweeper looks for runs that nobody was told of.")
     ] = 2

@@ -36,6 +36,10 @@ from treadle.telemetry.metrics import Metrics
 from treadle.telemetry.tracing import Tracing
 from treadle.webhooks.build import webhook_policy
 from treadle_api.a2a.endpoint import A2aEndpoint, Sources
+from treadle_api.bus.answering import Answering
+from treadle_api.bus.front import Front
+from treadle_api.bus.holding import Holding
+from treadle_api.bus.runs import DirectRuns
 from treadle_api.ends import Ends
 from treadle_api.limits import MAX_BODY_BYTES
 from treadle_api.mcp.answers import Answers
@@ -95,6 +99,7 @@ class Parts:
     request_headers: RequestHeaders
     mcp: McpEndpoint
     a2a: A2aEndpoint
+    front: Front
 
 
 @asynccontextmanager
@@ -153,6 +158,11 @@ async def build(given: Given) -> AsyncGenerator[Parts]:
             answers = Answers(tools, Calls(tools, following))
             mcp = McpEndpoint(answers, Origins(given.config.http.cors), MAX_BODY_BYTES, heartbeat)
             background.append(tasks.create_task(mcp.run(), name="mcp"))
+            holding = Holding(settings.treadle_nats_wait_secs)
+            direct = DirectRuns(creation, cancellation, results, runs, holding)
+            answering = Answering(
+                nats.client, metrics, tracing, request_headers, settings.treadle_nats_max_requests
+            )
             states = States(registry, pool, threads, savers, store, redis)
             thread_events = ThreadEvents(hub, runs, ends, stirrings, limits)
             yield Parts(
@@ -185,6 +195,7 @@ async def build(given: Given) -> AsyncGenerator[Parts]:
                 request_headers=request_headers,
                 mcp=mcp,
                 a2a=A2aEndpoint(choice, sources, prefix, heartbeat),
+                front=Front(nats, answering, direct, holding),
             )
             for task in background:
                 task.cancel()

@@ -58,6 +58,8 @@ async def run(given: Given) -> None:
         mine = None if http.app is None else await stack.enter_async_context(started(given.config, http.app))
         listener = listen(settings.treadle_host, settings.treadle_port)
         parts = await stack.enter_async_context(build(given))
+        if settings.treadle_nats_api == "on":
+            await stack.enter_async_context(parts.front.serving())
         app = around(make_app(parts, http, mine=mine and mine.app, prefix=prefix), http, mine, prefix)
         config = uvicorn.Config(
             app,

@@ -31,13 +31,17 @@ class Nats:
         self._name = name
         self._on_connect = on_connect
         self._closing = False
-        self._opened = False
+        self._opened = asyncio.Event()
         self._said = ""
         self.client = Client()
 
     @property
     def connected(self) -> bool:
         return self.client.is_connected
+
+    async def opened(self) -> None:
+        """Wait until NATS has been there once: from then on subscriptions can be made, and last."""
+        await self._opened.wait()
 
     async def connect(self) -> None:
         """Connect, however long it takes; says what it waits for."""
@@ -76,19 +80,19 @@ class Nats:
             # While NATS is away a publish fails at once instead of waiting in memory: the row is the truth.
             pending_size=0,
         )
-        self._opened = True
+        self._opened.set()
         await connected()
 
     def _say(self, problem: str) -> None:
         """Tell what is waited for, once for each problem: the client tries again every second."""
-        if not self._opened and problem != self._said:
+        if not self._opened.is_set() and problem != self._said:
             log.warning("waiting for NATS at %s: %s", self._url, problem)
             self._said = problem
 
     async def close(self) -> None:
         """Flush what was published and close."""
         self._closing = True
-        if not self._opened:
+        if not self._opened.is_set():
             return
         try:
             if self.client.is_connected:

@@ -64,6 +64,7 @@ ATTEMPT: Final = "treadle.run.attempt"
 RUN_STATUS: Final = "treadle.run.status"
 ROUTE: Final = "treadle.route"
 OUTCOME: Final = "treadle.outcome"
+RESPONSE_CODE: Final = "treadle.response.code"
 NODE: Final = "treadle.node.name"
 STEP: Final = "treadle.node.step"
 CHECKPOINT_NS: Final = "treadle.checkpoint.ns"
@@ -106,6 +107,23 @@ def response(status: int) -> Attributes:
     if status >= 500:
         attributes[ERROR_TYPE] = str(status)
     return attributes
+
+
+def direct(subject: str, group: str) -> SpanSpec:
+    """A request over NATS being served, until it is answered."""
+    attributes: dict[str, Value] = {
+        MESSAGING_SYSTEM: "nats",
+        MESSAGING_DESTINATION_NAME: subject,
+        MESSAGING_OPERATION_NAME: "process",
+        MESSAGING_OPERATION_TYPE: "process",
+        MESSAGING_CONSUMER_GROUP_NAME: group,
+    }
+    return SpanSpec(f"process {subject}", SpanKind.SERVER, attributes)
+
+
+def answer(code: int) -> Attributes:
+    """What is known when a request over NATS is answered; an error from 500 on, as over HTTP."""
+    return {RESPONSE_CODE: code, **({ERROR_TYPE: str(code)} if code >= 500 else {})}
 
 
 def publish(subject: str, route: str, message_id: str) -> SpanSpec:

@@ -161,6 +161,13 @@ class Metrics:
             registry=self.registry,
         )
         self._requests: dict[tuple[str, str, int], Histogram] = {}
+        self.direct_requests = Histogram(
+            "treadle_direct_request_duration_seconds",
+            "Requests over NATS, until they are answered.",
+            ("endpoint", "code"),
+            buckets=BUCKETS,
+            registry=self.registry,
+        )
         self.wait = self._histogram("run_wait_seconds", "From a run's acceptance to its first claim.")
         self.first_event = self._histogram(
             "run_first_event_seconds", "From the start of an attempt to its first event."

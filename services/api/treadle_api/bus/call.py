@@ -1,0 +1,30 @@
+"""A request over NATS, as the handlers see it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TypeVar
+from uuid import UUID
+
+from nats.aio.msg import Msg
+
+from treadle.wire.reading import read_body
+
+T = TypeVar("T")
+
+
+class Call:
+    """What was sent, and which run it is about, once that is known: whatever goes wrong then, the answer names it."""
+
+    def __init__(self, message: Msg) -> None:
+        self.data = message.data
+        self.headers: Mapping[str, str] = message.headers or {}
+        self.thread_id: UUID | None = None
+        self.run_id: UUID | None = None
+
+    def read(self, kind: type[T]) -> T:
+        """The body. Raises InvalidRequest, as `read_body` does."""
+        return read_body(self.data, kind)
+
+    def about(self, thread_id: UUID, run_id: UUID) -> None:
+        self.thread_id, self.run_id = thread_id, run_id

@@ -1,0 +1,80 @@
+"""The endpoints of the service `treadle`, as they are told to whoever looks for them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from treadle import json
+from treadle.messaging.subjects import SERVICE_PREFIX
+from treadle.wire.direct import CancelRequest, JoinRequest, RunRef, WaitRequest
+from treadle.wire.run_view import RunView
+from treadle.wire.runs import BatchRun
+from treadle_api.bus.answering import Answering, Operation
+from treadle_api.bus.micro import Endpoint
+from treadle_api.bus.runs import DirectRuns
+
+# The values that a run left; `__interrupt__` where it stopped to ask, `__error__` where it failed.
+VALUES = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Direct:
+    """What is asked for on one subject, and what comes back."""
+
+    description: str
+    operation: Operation
+    request: Any
+    response: Any
+
+
+def endpoints(runs: DirectRuns, answering: Answering) -> list[Endpoint]:
+    """`treadle.api.runs.create` and the like."""
+    return [_endpoint(name, direct, answering) for name, direct in _runs(runs).items()]
+
+
+def _runs(runs: DirectRuns) -> dict[str, Direct]:
+    return {
+        "create": Direct(
+            "Create a run in the background, as POST /runs does, or with thread_id POST /threads/{thread_id}/runs.",
+            runs.create,
+            BatchRun,
+            RunView,
+        ),
+        "wait": Direct(
+            "Create a run and answer with its result; 408 if it still goes on after timeout_secs.",
+            runs.wait,
+            WaitRequest,
+            VALUES,
+        ),
+        "get": Direct("A run as it is now.", runs.get, RunRef, RunView),
+        "join": Direct(
+            "The result of a run, once it has ended; 408 if it still goes on after timeout_secs.",
+            runs.join,
+            JoinRequest,
+            VALUES,
+        ),
+        "cancel": Direct(
+            "Cancel a run: interrupt keeps its checkpoints, rollback removes them and it.",
+            runs.cancel,
+            CancelRequest,
+            VALUES,
+        ),
+    }
+
+
+def _endpoint(name: str, direct: Direct, answering: Answering) -> Endpoint:
+    metadata = {
+        "description": direct.description,
+        "format": "application/json",
+        "request_schema": _schema(direct.request),
+        "response_schema": _schema(direct.response),
+    }
+    handler = answering.handler(f"runs.{name}", direct.operation)
+    return Endpoint(f"runs-{name}", f"{SERVICE_PREFIX}.runs.{name}", metadata, handler)
+
+
+def _schema(kind: Any) -> str:
+    return json.text(msgspec.json.schema(kind))

@@ -1,0 +1,76 @@
+"""What can be asked about runs over NATS: as over HTTP, with the same bodies and the same answers."""
+
+from __future__ import annotations
+
+from typing import TypeVar
+from uuid import UUID
+
+from treadle import json
+from treadle.db.runs import Runs
+from treadle.model import Run
+from treadle.operations.cancel import Cancellation
+from treadle.operations.create import Creation
+from treadle.operations.ids import new_id
+from treadle.wire.direct import CancelRequest, JoinRequest, RunRef, WaitRequest
+from treadle.wire.run_view import run_view
+from treadle.wire.runs import BatchRun
+from treadle_api.bus.call import Call
+from treadle_api.bus.holding import Holding
+from treadle_api.operations.existing import existing_run
+from treadle_api.operations.results import Results
+
+Ref = TypeVar("Ref", bound=RunRef)
+
+# JSON for what HTTP answers with a status alone.
+DONE = b"{}"
+
+
+class DirectRuns:
+    """One method per endpoint: a call in, JSON out. What they raise is answered as a `Problem`."""
+
+    def __init__(
+        self, creation: Creation, cancellation: Cancellation, results: Results, runs: Runs, holding: Holding
+    ) -> None:
+        self._creation = creation
+        self._cancellation = cancellation
+        self._results = results
+        self._runs = runs
+        self._holding = holding
+
+    async def create(self, call: Call) -> bytes:
+        return json.encode(run_view(await self._create(call, call.read(BatchRun))))
+
+    async def wait(self, call: Call) -> bytes:
+        body = call.read(WaitRequest)
+        run = await self._create(call, body)
+        return await self._result(run.thread_id, run.run_id, body.timeout_secs)
+
+    async def get(self, call: Call) -> bytes:
+        body = self._about(call, call.read(RunRef))
+        return json.encode(run_view(await existing_run(self._runs, body.thread_id, body.run_id)))
+
+    async def join(self, call: Call) -> bytes:
+        body = self._about(call, call.read(JoinRequest))
+        await existing_run(self._runs, body.thread_id, body.run_id, gone=True)
+        return await self._result(body.thread_id, body.run_id, body.timeout_secs)
+
+    async def cancel(self, call: Call) -> bytes:
+        body = self._about(call, call.read(CancelRequest))
+        await self._cancellation.cancel(body.thread_id, body.run_id, body.action)
+        if body.wait:
+            await self._result(body.thread_id, body.run_id, body.timeout_secs)
+        return DONE
+
+    async def _create(self, call: Call, body: BatchRun) -> Run:
+        thread_id, stateless = body.thread_id or new_id(), body.thread_id is None
+        run = await self._creation.create(new_id(), thread_id, body, stateless=stateless)
+        call.about(run.thread_id, run.run_id)
+        return run
+
+    async def _result(self, thread_id: UUID, run_id: UUID, wished_secs: float | None) -> bytes:
+        return await self._holding.result(self._results.join(thread_id, run_id), wished_secs)
+
+    @staticmethod
+    def _about(call: Call, body: Ref) -> Ref:
+        call.about(body.thread_id, body.run_id)
+        return body
