@@ -30,7 +30,7 @@ from treadle_worker.active import ActiveRun, Stop
 from treadle_worker.attempt import Attempt
 from treadle_worker.inputs import graph_input, run_config
 from treadle_worker.leases import LeaseKeeper
-from treadle_worker.resumption import answers_left, goes_on
+from treadle_worker.resumption import answers_left, resumes
 
 log = logging.getLogger(__name__)
 
@@ -161,7 +161,7 @@ class Executor:
         self, active: ActiveRun, writer: EventWriter, trace: Any
     ) -> Ended | HandedBack | Lost:
         parts, run = self._parts, active.run
-        resumed = run.attempt > 1 and goes_on(run, await parts.savers.progress(run))
+        resumed = await resumes(run, parts.savers)
         config = run_config(run, resumed=resumed)
         saver = await parts.savers.of_run(run)
         spans = self._trace_nodes(config, trace)

@@ -4,14 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any, cast
+from uuid import UUID
 
 from langgraph.types import Command
+from msgspec import structs
 
+from treadle.checkpoint.savers import Savers
 from treadle.checkpoint.state import readable_state
 from treadle.db.runs import Progress
 from treadle.graphs.loader import Graph
 from treadle.model import Run
 from treadle_worker.inputs import starting_place
+
+
+async def resumes(run: Run, savers: Savers) -> bool:
+    """Whether an attempt goes on where an earlier one got to: of this run, or of a dead one in whose place it stands."""
+    before = [UUID(run_id) for run_id in cast("list[str]", run.kwargs.get("continues", ()))]
+    for run_id in [*([run.run_id] if run.attempt > 1 else []), *reversed(before)]:
+        if goes_on(run, await savers.progress(structs.replace(run, run_id=run_id))):
+            return True
+    return False
 
 
 def goes_on(run: Run, progress: Progress) -> bool:

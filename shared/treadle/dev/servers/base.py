@@ -77,6 +77,10 @@ class EmbeddedServer(ABC):
         """Choose where to listen, once in the life of this object: clients know the address then."""
 
     @abstractmethod
+    def recall_address(self) -> bool:
+        """Take the address that an earlier start has recorded, and change nothing on disk; False: there is none."""
+
+    @abstractmethod
     async def prepare(self) -> None:
         """Lay out what the server needs on disk; no other server uses the data then."""
 

@@ -41,6 +41,14 @@ class EmbeddedNats(EmbeddedServer):
         self._port = lasting_port(self.home / "port")
         self._password = lasting_password(self.home / "password")
 
+    def recall_address(self) -> bool:
+        try:
+            self._port = int((self.home / "port").read_text())
+            self._password = (self.home / "password").read_text().strip()
+        except (FileNotFoundError, ValueError):
+            return False
+        return True
+
     async def prepare(self) -> None:
         config = {
             "server_name": "treadle-dev",

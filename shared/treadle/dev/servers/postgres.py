@@ -93,6 +93,13 @@ class EmbeddedPostgres(EmbeddedServer):
         self._account = postgres_account(self._home)
         self._sockets = lasting_socket_dir(self.data_dir / "postgres.sockets", self._account)
 
+    def recall_address(self) -> bool:
+        try:
+            self._sockets = Path((self.data_dir / "postgres.sockets").read_text().strip())
+        except FileNotFoundError:
+            return False
+        return True
+
     async def prepare(self) -> None:
         self._programs = await asyncio.to_thread(postgres_programs, self.account())
         self._home.mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -41,6 +41,13 @@ class EmbeddedValkey(EmbeddedServer):
         self.home.mkdir(mode=0o700, exist_ok=True)
         self._sockets = lasting_socket_dir(self.home / "sockets", accounts.current())
 
+    def recall_address(self) -> bool:
+        try:
+            self._sockets = Path((self.home / "sockets").read_text().strip())
+        except FileNotFoundError:
+            return False
+        return True
+
     async def prepare(self) -> None:
         self._socket().parent.mkdir(mode=0o700, exist_ok=True)
 
