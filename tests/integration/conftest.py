@@ -24,6 +24,7 @@ TABLES = (
     "treadle.leader",
     "treadle.webhook",
     "treadle.orphan",
+    "treadle.request",
     "checkpoints",
     "checkpoint_blobs",
     "checkpoint_writes",

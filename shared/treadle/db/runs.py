@@ -25,6 +25,15 @@ select made.* from treadle.current_assistant($3, $14) as a (assistant_id),
        lateral treadle.bring_thread($2, $12, $15, $16) as t (thread_id),
        lateral treadle.create_run($1, t.thread_id, a.assistant_id, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13) as made
 """
+# The same, once for each name of a request; the name comes last.
+CREATE_ONCE = """
+select * from treadle.create_run_once($17, $18, $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)
+"""
+# What a request of this name has made at first.
+REQUESTED = """
+select q.run_id, q.thread_id, r as run from treadle.request q left join treadle.run r using (run_id)
+ where q.source = $1 and q.message_id = $2
+"""
 CLAIM = "select * from treadle.claim($1, $2, $3, $4)"
 FINISH = (
     "select * from treadle.finish($1, $2, $3, $4, $5::text::json, $6::text::json, $7::text::jsonb,"
@@ -184,6 +193,22 @@ class Created(msgspec.Struct, frozen=True):
     run: Run | None
 
 
+class RequestKey(msgspec.Struct, frozen=True):
+    """The name of a request for a run: who asks, and what it calls this request. One name makes one run."""
+
+    source: str
+    message_id: str
+
+
+class Requested(msgspec.Struct, frozen=True):
+    """The run that a request has made: now, if it is `created`, or at first; `run` is None when that one is gone."""
+
+    run_id: UUID
+    thread_id: UUID
+    run: Run | None
+    created: Created | None = None
+
+
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     """How a run ended. `output` is what wait and join answer; values and interrupts None: the thread keeps its own.
 
@@ -215,6 +240,17 @@ class Runs:
         """Accept a run: lock its thread, apply the multitask strategy, insert it. One round trip."""
         return await self._create(self._pool, new)
 
+    async def create_once(self, new: NewRun, key: RequestKey) -> Requested:
+        """Accept a run, as `create` does, unless a request of this name has made one already. One round trip."""
+        [row] = await self._pool.fetch(CREATE_ONCE, *_parameters(new), key.source, key.message_id)
+        created = None if row["outcome"] == "repeated" else _created(row)
+        return Requested(row["run_id"], row["thread_id"], _run(row["run"]), created)
+
+    async def requested(self, key: RequestKey) -> Requested | None:
+        """What a request of this name has made."""
+        row = await self._pool.fetchrow(REQUESTED, key.source, key.message_id)
+        return None if row is None else Requested(row["run_id"], row["thread_id"], _run(row["run"]))
+
     async def create_all(self, new: Sequence[NewRun]) -> list[Created]:
         """Accept all of these, or none: then the last of the answers says why, and there is none after it."""
         created: list[Created] = []
@@ -227,29 +263,8 @@ class Runs:
         return created
 
     async def _create(self, where: Pool | Connection, new: NewRun) -> Created:
-        rows = await where.fetch(
-            CREATE,
-            new.run_id,
-            new.thread_id,
-            new.assistant_id,
-            new.graph_id,
-            new.kwargs,
-            json.jsonb_text(json.encode(new.metadata)),
-            new.strategy,
-            new.if_not_exists,
-            None if new.delay_secs is None else timedelta(seconds=new.delay_secs),
-            new.route,
-            new.stateless,
-            json.jsonb_text(json.encode(new.thread_metadata)),
-            json.jsonb_text(json.encode(new.thread_config)),
-            new.assistant_revision,
-            *new.lifetime,
-        )
-        if not rows:
-            return Created("assistant_changed", (), None)
-        [row] = rows
-        cancelled = tuple(msgspec.convert(item, CancelledRun) for item in row["cancelled"])
-        return Created(row["outcome"], cancelled, _run(row["run"]))
+        rows = await where.fetch(CREATE, *_parameters(new))
+        return _created(rows[0]) if rows else Created("assistant_changed", (), None)
 
     async def claim(self, thread_id: UUID, lease: Lease) -> Claim:
         """Take the thread's next run, unless another worker holds a live lease on the thread."""
@@ -391,6 +406,32 @@ def _unstorable(error: Exception) -> Outcome:
         resting="error",
         error=json.encode({"error": "OutcomeNotStorable", "message": message}),
     )
+
+
+def _parameters(new: NewRun) -> tuple[object, ...]:
+    """What CREATE and CREATE_ONCE take, in their order."""
+    return (
+        new.run_id,
+        new.thread_id,
+        new.assistant_id,
+        new.graph_id,
+        new.kwargs,
+        json.jsonb_text(json.encode(new.metadata)),
+        new.strategy,
+        new.if_not_exists,
+        None if new.delay_secs is None else timedelta(seconds=new.delay_secs),
+        new.route,
+        new.stateless,
+        json.jsonb_text(json.encode(new.thread_metadata)),
+        json.jsonb_text(json.encode(new.thread_config)),
+        new.assistant_revision,
+        *new.lifetime,
+    )
+
+
+def _created(row: Row) -> Created:
+    cancelled = tuple(msgspec.convert(item, CancelledRun) for item in row["cancelled"])
+    return Created(row["outcome"], cancelled, _run(row["run"]))
 
 
 def _run(row: Any) -> Run | None:

@@ -10,7 +10,7 @@ from uuid import UUID
 import msgspec
 
 from treadle.db.pool import postgres_errors
-from treadle.db.runs import Created, Runs
+from treadle.db.runs import Created, Requested, RequestKey, Runs
 from treadle.db.runs import NewRun as Row
 from treadle.errors import Conflict
 from treadle.identity import Identity, configurable
@@ -95,6 +95,35 @@ class Creation:
                 created = await self._runs.create(row)
             if not self._out_of_date(row, created):
                 return await self._accepted(row, created)
+
+    async def create_once(
+        self, body: BatchRun, key: RequestKey, *, identity: Identity | None = None
+    ) -> Requested:
+        """Accept a run unless a request of this name was accepted before; then answer what that one made.
+
+        Raises:
+            InvalidRequest, NotFound, Conflict, Unavailable: as `create` does; no request of this name is kept.
+        """
+        while True:
+            row = await self._row_of_batch(body)
+            if identity is not None:
+                _authenticate(row.kwargs, identity)
+            with postgres_errors("creating a run"):
+                requested = await self._runs.create_once(row, key)
+            if requested.created is None:
+                return requested
+            if not self._out_of_date(row, requested.created):
+                await self._accepted(row, requested.created)
+                return requested
+
+    async def requested(self, key: RequestKey) -> Requested | None:
+        """What a request of this name has made, if there was one.
+
+        Raises:
+            Unavailable: Postgres cannot be reached.
+        """
+        with postgres_errors("looking for a request"):
+            return await self._runs.requested(key)
 
     async def check(self, body: NewRun) -> Assistant:
         """The assistant of a run that could be made now; raises as `create` does, and makes nothing."""

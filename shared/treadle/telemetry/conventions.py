@@ -132,6 +132,19 @@ def publish(subject: str, route: str, message_id: str) -> SpanSpec:
     return SpanSpec(f"publish {WAKEUP_TEMPLATE}", SpanKind.PRODUCER, _wakeup("publish", subject, route, more))
 
 
+def receive(subject: str, template: str, consumer: str) -> SpanSpec:
+    """A request for a run that came over NATS, being accepted. Name: `process {destination template}`."""
+    attributes: dict[str, Value] = {
+        MESSAGING_SYSTEM: "nats",
+        MESSAGING_DESTINATION_NAME: subject,
+        MESSAGING_DESTINATION_TEMPLATE: template,
+        MESSAGING_OPERATION_NAME: "process",
+        MESSAGING_OPERATION_TYPE: "process",
+        MESSAGING_CONSUMER_GROUP_NAME: consumer,
+    }
+    return SpanSpec(f"process {template}", SpanKind.CONSUMER, attributes)
+
+
 def process(subject: str, route: str, consumer: str) -> SpanSpec:
     """A wake-up being worked on, from its delivery to its ack."""
     more: Attributes = {MESSAGING_OPERATION_TYPE: "process", MESSAGING_CONSUMER_GROUP_NAME: consumer}
@@ -144,6 +157,11 @@ def settle(operation: str, subject: str, route: str) -> SpanSpec:
     return SpanSpec(
         f"{operation} {WAKEUP_TEMPLATE}", SpanKind.CLIENT, _wakeup(operation, subject, route, more)
     )
+
+
+def accepted(thread_id: UUID | str, run_id: UUID | str) -> Attributes:
+    """What is known of a request when it has become a run, now or before."""
+    return {THREAD_ID: str(thread_id), RUN_ID: str(run_id)}
 
 
 def _wakeup(operation: str, subject: str, route: str, more: Attributes) -> Attributes:

@@ -26,7 +26,7 @@ def read_body(data: bytes, kind: type[T]) -> T:
         raise InvalidRequest("Invalid JSON in request body: it is empty")
     try:
         value = msgspec.json.decode(data)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise InvalidRequest(f"Invalid JSON in request body: {error}") from None
     try:
         return msgspec.convert(value, kind, strict=False, str_keys=True)

@@ -1,0 +1,68 @@
+"""Accepting runs that were asked for over NATS: each name of a request makes one."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from msgspec import Struct
+
+from treadle.db.runs import Requested, RequestKey
+from treadle.errors import TreadleError, Unauthorized, Unavailable
+from treadle.identity import Identity
+from treadle.model import Run
+from treadle.operations.create import Creation
+from treadle.operations.ids import new_id
+from treadle.wire.reading import read_body
+from treadle.wire.runs import BatchRun
+
+
+class Accepted(Struct, frozen=True):
+    """The run that a request has made, now (`new`) or at first; `run` is None when that one is gone."""
+
+    thread_id: UUID
+    run_id: UUID
+    new: bool
+    run: Run | None
+
+
+class Acceptance:
+    """Makes runs of requests.
+
+    A `key` is the request's name; None: it has none, and each time it comes it makes a run. Whoever may use a name may
+    learn what was made of it: where senders are told apart only by their identities, those have to be in the name.
+    """
+
+    def __init__(self, creation: Creation) -> None:
+        self._creation = creation
+
+    async def accept(
+        self, body: bytes | BatchRun, key: RequestKey | None, identity: Identity | None = None
+    ) -> Accepted:
+        """Make the run that a body asks for, or answer what the first request of this name has made.
+
+        Raises:
+            InvalidRequest, NotFound, Conflict: it cannot be used, and no request of this name ever could.
+            Unavailable: Postgres cannot be reached.
+        """
+        try:
+            asked = read_body(body, BatchRun) if isinstance(body, bytes) else body
+            return await self._made(asked, key, identity)
+        except (Unavailable, Unauthorized):
+            raise
+        except TreadleError:
+            # What could be used at first may not be usable any more: its assistant may be gone by now.
+            first = None if key is None else await self._creation.requested(key)
+            if first is None:
+                raise
+            return _accepted(first)
+
+    async def _made(self, body: BatchRun, key: RequestKey | None, identity: Identity | None) -> Accepted:
+        if key is not None:
+            return _accepted(await self._creation.create_once(body, key, identity=identity))
+        thread_id, stateless = body.thread_id or new_id(), body.thread_id is None
+        run = await self._creation.create(new_id(), thread_id, body, stateless=stateless, identity=identity)
+        return Accepted(run.thread_id, run.run_id, True, run)
+
+
+def _accepted(requested: Requested) -> Accepted:
+    return Accepted(requested.thread_id, requested.run_id, requested.created is not None, requested.run)
