@@ -68,6 +68,9 @@ class Cli:
     async def __call__(self, *arguments: str, stdin: str = "") -> Ended:
         return await ended(await self.start("run", *arguments), stdin)
 
+    async def cron(self, *arguments: str) -> Ended:
+        return await ended(await self.start("cron", *arguments))
+
 
 async def ended(process: Process, stdin: str = "") -> Ended:
     async with asyncio.timeout(SECS):
@@ -191,14 +194,8 @@ async def test_ctrl_c_cancels_the_run_on_the_server(cli: Cli) -> None:
 
 
 async def test_a_terminal_shows_a_picture_that_moves_and_keeps_the_summary(cli: Cli) -> None:
-    terminal, slave = pty.openpty()
-    arguments = ("run", "etl", "--input", ETL, "--context", json.dumps({"pace": 0.2}))
-    screen = {"TERM": "xterm-256color", "COLUMNS": "100", "LINES": "40"}
-    process = await cli.start(*arguments, stdout=slave, environ=screen)
-    os.close(slave)
-    shown, run = await asyncio.gather(asyncio.to_thread(_read_all, terminal), ended(process))
-    assert (run.code, run.err) == (0, "")
-    text = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", shown)
+    shown = await on_a_terminal(cli, "run", "etl", "--input", ETL, "--context", json.dumps({"pace": 0.2}))
+    text = without_style(shown)
     assert "\x1b[2K" in shown  # lines are drawn again in place
     assert re.search(r"europe\.csv +━+", text)
     assert "(Ctrl-C cancels the run)" in text
@@ -219,6 +216,21 @@ async def test_a_service_runs_on_its_own_until_it_is_told_to_stop(cli: Cli, stac
             assert line, "the scheduler ended"
     process.send_signal(signal.SIGTERM)
     assert (await ended(process)).code == 0
+
+
+async def on_a_terminal(cli: Cli, *arguments: str) -> str:
+    """What a command that succeeds writes to a terminal."""
+    terminal, slave = pty.openpty()
+    screen = {"TERM": "xterm-256color", "COLUMNS": "100", "LINES": "40"}
+    process = await cli.start(*arguments, stdout=slave, environ=screen)
+    os.close(slave)
+    shown, run = await asyncio.gather(asyncio.to_thread(_read_all, terminal), ended(process))
+    assert (run.code, run.err) == (0, "")
+    return shown
+
+
+def without_style(shown: str) -> str:
+    return re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", shown)
 
 
 def _read_all(terminal: int) -> str:

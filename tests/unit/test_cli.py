@@ -9,6 +9,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from rich.console import Console
 
 from treadle.cli import happenings
 from treadle.cli.brief import brief
+from treadle.cli.cron_table import row as cron_row
 from treadle.cli.journal import Clock
 from treadle.cli.jsonarg import Given
 from treadle.cli.jsonlines import JsonLines
@@ -62,10 +64,10 @@ def test_version_names_the_program() -> None:
     assert re.fullmatch(r"treadle \S.*\n", invoke("--version").output)
 
 
-@pytest.mark.parametrize("command", ["dev", "run"])
+@pytest.mark.parametrize("command", ["dev", "run", "cron list", "cron pause", "cron resume", "cron trigger"])
 def test_every_option_is_documented(command: str) -> None:
     text = (DOCS / "cli.md").read_text(encoding="utf-8")
-    options = set(re.findall(r"--[a-z][a-z-]+", invoke(command, "--help").output)) - {"--help"}
+    options = set(re.findall(r"--[a-z][a-z-]+", invoke(*command.split(), "--help").output)) - {"--help"}
     assert {option for option in options if f"`{option}`" not in text} == set()
 
 
@@ -99,6 +101,57 @@ def test_a_wrong_argument_is_named_with_its_problem_and_the_way_out(
     assert result.exit_code == 2
     assert problem in result.stderr
     assert way_out in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "problem", "way_out"),
+    [
+        (["pause"], "Name the crons", "--metadata"),
+        (["resume", THREAD, "--all"], "Name the crons", "one of the three"),
+        (["pause", "nightly"], "'nightly' is not the id of a cron", "`treadle cron list`"),
+        (["list", "--metadata", "[1]"], "is not a JSON object", "--metadata @file"),
+    ],
+)
+def test_a_wrong_argument_about_crons_is_named_with_its_problem_and_the_way_out(
+    arguments: list[str], problem: str, way_out: str
+) -> None:
+    result = invoke("cron", *arguments)
+    assert result.exit_code == 2
+    assert problem in result.stderr
+    assert way_out in result.stderr
+
+
+@pytest.mark.parametrize("arguments", [["list"], ["pause", "--all"], ["trigger", THREAD]])
+def test_crons_of_a_server_that_is_away_say_so(arguments: list[str]) -> None:
+    result = invoke("cron", *arguments, TREADLE_URL="http://127.0.0.1:1")
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert "No server answers at http://127.0.0.1:1" in result.stderr
+
+
+def test_a_cron_is_a_row_that_cannot_steer_the_terminal() -> None:
+    now = datetime(2026, 11, 21, 10, 59, 30, tzinfo=UTC)
+    cron = {
+        "cron_id": RUN,
+        "assistant_id": THREAD,
+        "schedule": "0 12 * * *",
+        "timezone": "Europe/Berlin",
+        "next_run_date": "2026-11-21T11:00:00+00:00",
+        "enabled": True,
+        "last_error": "The thread\n\x1b[2Jwas busy.",
+    }
+    names = {THREAD: "agent"}
+    assert cron_row(cron, names) == (
+        RUN,
+        "agent",
+        "0 12 * * *",
+        "Europe/Berlin",
+        "2026-11-21T11:00:00+00:00",
+        "✗ The thread [2Jwas busy.",
+    )
+    assert cron_row(cron, names, now=now)[4] == "Sat 2026-11-21 12:00:00 (in 30 s)"
+    assert cron_row({**cron, "enabled": False}, names)[4] == "paused"
+    assert cron_row({**cron, "next_run_date": None}, names)[4] == "ended"
+    assert cron_row({**cron, "last_error": None}, names)[5] == "-"
 
 
 def test_stdin_that_is_not_json_is_named() -> None:

@@ -101,7 +101,7 @@ def read(part: StreamPart) -> Iterator[Happening]:
         case "custom":
             yield _custom(data)
         case "error":
-            yield Failed(_error(data))
+            yield Failed(error_text(data))
         case _:
             pass
 
@@ -115,7 +115,7 @@ def _task(namespace: Sequence[str], data: Mapping[str, Any]) -> Happening:
     node = _node(namespace, data["name"])
     if "result" not in data:
         return NodeStarted(data["id"], node)
-    error = _error(data["error"]) if data.get("error") else None
+    error = error_text(data["error"]) if data.get("error") else None
     return NodeFinished(data["id"], node, error, interrupted=bool(data.get("interrupts")))
 
 
@@ -164,7 +164,7 @@ def _progress(done: float, total: float, others: Mapping[str, Any]) -> Progress:
     return Progress(" ".join(texts.values()), stage, done, total)
 
 
-def _error(data: Any) -> str:
+def error_text(data: Any) -> str:
     match data:
         case {"error": str() as kind, "message": str() as message}:
             return clean(f"{kind}: {message}" if message else kind)

@@ -100,3 +100,17 @@ class ThreadId(click.ParamType[str]):
                 param,
                 ctx,
             )
+
+
+class CronId(click.ParamType[str]):
+    """The id of a cron."""
+
+    name = "CRON"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        try:
+            return str(UUID(value))
+        except ValueError:
+            self.fail(
+                f"{value!r} is not the id of a cron (a UUID). `treadle cron list` shows the ids.", param, ctx
+            )

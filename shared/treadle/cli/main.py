@@ -17,6 +17,7 @@ EX_INTERRUPTED = 130
 COMMANDS = {
     "dev": "treadle.cli.dev:dev",
     "run": "treadle.cli.run:run",
+    "cron": "treadle.cli.cron:cron",
     "api": "treadle.cli.services:api",
     "worker": "treadle.cli.services:worker",
     "scheduler": "treadle.cli.services:scheduler",

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import click
 
-from treadle.cli.jsonarg import Given, Json, ServerUrl, ThreadId
-from treadle.cli.request import DEFAULT_URL, Outcome, Request
+from treadle.cli.jsonarg import Given, Json, ThreadId
+from treadle.cli.options import url_option
+from treadle.cli.request import Outcome, Request
 
 
 @click.command()
@@ -15,15 +16,7 @@ from treadle.cli.request import DEFAULT_URL, Outcome, Request
 @click.option("--thread", type=ThreadId(), help="Thread to run on. [default: a new one]")
 @click.option("--config", type=Json(needs_object=True), help="Config of the run, an object.")
 @click.option("--context", type=Json(needs_object=True), help="Context of the run, an object.")
-@click.option(
-    "--url",
-    type=ServerUrl(),
-    default=DEFAULT_URL,
-    show_default=True,
-    envvar="TREADLE_URL",
-    show_envvar=True,
-    help="The server.",
-)
+@url_option
 @click.option("--json", "as_json", is_flag=True, help="Write one JSON object per line: event, data, id.")
 def run(
     graph: str,

@@ -9,16 +9,15 @@ from contextlib import asynccontextmanager, suppress
 from typing import Any, cast
 
 from langgraph_sdk.client import LangGraphClient
-from langgraph_sdk.errors import ConflictError, NotFoundError
+from langgraph_sdk.errors import NotFoundError
 from langgraph_sdk.schema import Command, Run, RunCreateMetadata, StreamPart, ThreadState
 
+from treadle.cli.cancel import cancel
 from treadle.cli.happenings import Attempt, Failed, read
 from treadle.cli.request import Outcome, Question, Request, Status
 from treadle.cli.server_errors import server_errors
 from treadle.cli.view import View
 from treadle.errors import TreadleError
-
-CANCEL_SECS = 10.0
 
 
 class Session:
@@ -91,16 +90,7 @@ class Session:
 
     async def _cancel(self, thread: str, run: str) -> None:
         self._view.say(f"Cancelling run {run} on the server ...")
-        try:
-            # Not found, or in conflict: the run has ended meanwhile.
-            with suppress(NotFoundError, ConflictError):
-                async with asyncio.timeout(CANCEL_SECS):
-                    await self._client.runs.cancel(thread, run, wait=True, action="interrupt")
-        except TimeoutError as error:
-            raise TreadleError(
-                f"The server at {self._request.url} has noted that run {run} is to be cancelled, but the run has "
-                f"not stopped within {CANCEL_SECS:g} s: a node of it does not let go."
-            ) from error
+        await cancel(self._client, self._request.url, thread, run)
 
     async def _outcome(self, thread: str, seconds: float, cancelled: bool) -> Outcome:
         if self._run is None:
