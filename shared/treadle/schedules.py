@@ -6,7 +6,7 @@ schedule goes by the hour or the minute anyway. These are the rules of Debian's 
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 from cronsim import CronSim, CronSimError
@@ -23,6 +23,7 @@ NAMES = {
     "@hourly": "0 * * * *",
 }
 DAY_OF_MONTH, DAY_OF_WEEK = 2, 4
+SECOND = timedelta(seconds=1)
 
 
 class Schedule:
@@ -51,9 +52,27 @@ class Schedule:
             raise InvalidRequest(f"schedule: {expression[:128]!r} is never due; no such day will come.")
 
     def after(self, moment: datetime) -> datetime | None:
-        """The first time after a moment at which it is due, in UTC; None: never again within decades."""
-        due = next(CronSim(self._expression, moment.astimezone(self._zone)), None)
-        return None if due is None else due.astimezone(UTC)
+        """The first time after a moment at which it is due, in UTC; None: never again within decades.
+
+        In the second of two equal hours CronSim goes on from the first, and so begins with what is past.
+        """
+        for local in CronSim(self._expression, moment.astimezone(self._zone)):
+            due = local.astimezone(UTC)
+            if due > moment:
+                return due
+        return None
+
+    def newest(self, first: datetime, until: datetime) -> datetime:
+        """The last time up to a moment at which it is due, given an earlier such time."""
+        low, high = first, until  # `low` is such a time, and none lies between `high` and `until`
+        while high - low >= SECOND:
+            middle = low + (high - low) / 2
+            due = self.after(middle)
+            if due is None or due > until:
+                high = middle
+            else:
+                low = due
+        return low
 
 
 def _for_cronsim(expression: str) -> str:

@@ -102,6 +102,20 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     treadle_delay_interval_secs: Annotated[
         float, Seconds, doc("How often the scheduler looks for delayed runs that are due.")
     ] = 0.5
+    treadle_cron_interval_secs: Annotated[
+        float, Seconds, doc("How often the scheduler looks for crons that are due.")
+    ] = 0.5
+    treadle_cron_batch: Annotated[int, Positive, doc("Crons whose runs are made in one transaction.")] = 250
+    treadle_cron_grace_secs: Annotated[
+        float,
+        Seconds,
+        doc(
+            "Ticks of crons that are later than this count as missed; the cron's `on_missed` says what then."
+        ),
+    ] = 60
+    treadle_tick_keep_secs: Annotated[
+        float, SecondsOrNone, doc("How long it is kept what came of each tick of a cron.")
+    ] = 604800
     treadle_leader_lease_secs: Annotated[
         float, Seconds, doc("A scheduler that is silent this long loses the lead.")
     ] = 6

@@ -1,4 +1,4 @@
-"""Crons: kept and checked; they are not run yet."""
+"""Crons: kept, checked, changed and found."""
 
 from __future__ import annotations
 

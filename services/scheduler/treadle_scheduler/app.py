@@ -13,11 +13,13 @@ from treadle.db.leader import Leadership
 from treadle.db.queue import Queue
 from treadle.db.store import StoreItems
 from treadle.db.threads import Threads
+from treadle.db.ticks import Ticks
 from treadle.db.webhooks import Webhooks
 from treadle.errors import Unavailable
 from treadle.service import Given
 from treadle.telemetry.metrics import Duty as DutyName
 from treadle.webhooks.build import webhook_delivery, webhook_sender
+from treadle_scheduler.crons import CronDuty
 from treadle_scheduler.delays import Delays
 from treadle_scheduler.duty import Duty
 from treadle_scheduler.leader import Leader
@@ -79,6 +81,14 @@ def _duties(parts: Parts) -> Sequence[Duty]:
         Lifetimes(
             Threads(parts.removals), Pruning(parts.removals, parts.saver), config.checkpointer.thread_ttl
         ),
+        CronDuty(
+            Ticks(parts.pool),
+            parts.creation,
+            parts.metrics,
+            interval_secs=settings.treadle_cron_interval_secs,
+            batch=settings.treadle_cron_batch,
+            grace_secs=settings.treadle_cron_grace_secs,
+        ),
     ]
 
 
@@ -90,9 +100,10 @@ def _removals(parts: Parts) -> Sequence[Duty]:
     def removal(name: DutyName, remove: Callable[[int], Awaitable[int]]) -> Duty:
         return Removal(name, remove, interval_secs, batch)
 
-    threads, webhooks = Threads(parts.removals), Webhooks(parts.removals)
+    threads, webhooks, ticks = Threads(parts.removals), Webhooks(parts.removals), Ticks(parts.removals)
     return [
         removal("expire", partial(threads.forget_gone, settings.treadle_stateless_ttl_secs)),
         Removal("forget", StoreItems(parts.removals).expire, store.sweep_interval_secs, batch),
+        removal("forget_ticks", partial(ticks.forget, settings.treadle_tick_keep_secs)),
         removal("forget_webhooks", partial(webhooks.forget, settings.treadle_webhook_keep_secs)),
     ]

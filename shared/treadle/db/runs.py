@@ -169,6 +169,11 @@ class NewRun(msgspec.Struct, frozen=True, kw_only=True):
     thread_ttl: Ttl | None = None
 
     @property
+    def attempt(self) -> int:
+        """Nobody has claimed it yet."""
+        return 0
+
+    @property
     def lifetime(self) -> tuple[str | None, float | None]:
         """Of the thread, if it comes with the run and is not the run's own."""
         if self.thread_ttl is None or self.stateless or self.if_not_exists != "create":

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 from uuid import UUID
 
 import msgspec
 
 from treadle.db.pool import postgres_errors
-from treadle.db.runs import Created, Requested, RequestKey, Runs
+from treadle.db.runs import CancelledRun, Created, Requested, RequestKey, Runs
 from treadle.db.runs import NewRun as Row
 from treadle.errors import Conflict
 from treadle.identity import Identity, configurable
@@ -29,6 +30,8 @@ from treadle.webhooks.policy import WebhookPolicy
 from treadle.wire.runs import BatchRun, Checkpoint, NewRun
 
 log = logging.getLogger(__name__)
+
+ANNOUNCED_AT_ONCE = 64
 
 
 class Creation:
@@ -86,14 +89,14 @@ class Creation:
             Unavailable: Postgres cannot be reached; nothing was accepted.
         """
         while True:
-            row = await self._row(run_id, thread_id, body, stateless=stateless, cron_id=cron_id)
+            row = await self.row(run_id, thread_id, body, stateless=stateless, cron_id=cron_id)
             if protocol:
                 row.kwargs["protocol"] = True
             if identity is not None:
                 _authenticate(row.kwargs, identity)
             with postgres_errors("creating a run"):
                 created = await self._runs.create(row)
-            if not self._out_of_date(row, created):
+            if not self.out_of_date(row, created.outcome):
                 return await self._accepted(row, created)
 
     async def create_once(
@@ -112,7 +115,7 @@ class Creation:
                 requested = await self._runs.create_once(row, key)
             if requested.created is None:
                 return requested
-            if not self._out_of_date(row, requested.created):
+            if not self.out_of_date(row, requested.created.outcome):
                 await self._accepted(row, requested.created)
                 return requested
 
@@ -139,7 +142,7 @@ class Creation:
             ordered = sorted(rows, key=lambda row: row.thread_id)
             with postgres_errors("creating a batch of runs"):
                 created = await self._runs.create_all(ordered)
-            if not self._out_of_date(ordered[len(created) - 1], created[-1]):
+            if not self.out_of_date(ordered[len(created) - 1], created[-1].outcome):
                 break
         _must_be_created(ordered[len(created) - 1], created[-1])
         runs = {
@@ -147,37 +150,7 @@ class Creation:
         }
         return [runs[row.run_id] for row in rows]
 
-    def _out_of_date(self, row: Row, created: Created) -> bool:
-        """Whether the assistant has changed since it was remembered; it is read again then."""
-        changed = created.outcome == "assistant_changed"
-        if changed:
-            self._choice.forget(row.assistant_id)
-        return changed
-
-    async def _accepted(self, row: Row, created: Created) -> Run:
-        """Tell who must know of a run that is committed."""
-        run = _must_be_created(row, created)
-        self._metrics.runs_created.inc()
-        for cancelled in created.cancelled:
-            await self._cancellation.announce(cancelled, row.strategy)
-        if run.not_before is None:
-            await self._wake(run)
-        return run
-
-    async def _wake(self, run: Run) -> None:
-        """Tell the workers. When NATS does not take it, the sweeper does."""
-        message_id = f"{run.run_id}:{run.attempt}"
-        with self._tracing.span(
-            *conventions.publish(wakeup_subject(run.route, run.thread_id), run.route, message_id)
-        ):
-            published = await self._publisher.publish(run, Source.CREATE, headers=self._trace())
-        (self._metrics.wakeups if published else self._metrics.wakeup_failures)["create"].inc()
-
-    async def _row_of_batch(self, body: BatchRun) -> Row:
-        stateless = body.thread_id is None
-        return await self._row(new_id(), body.thread_id or new_id(), body, stateless=stateless)
-
-    async def _row(
+    async def row(
         self,
         run_id: UUID,
         thread_id: UUID,
@@ -186,7 +159,14 @@ class Creation:
         stateless: bool,
         cron_id: UUID | None = None,
     ) -> Row:
-        """The run's row, made from the assistant as it is remembered."""
+        """A run's row, made from the assistant as it is remembered, for those who write it themselves.
+
+        Args:
+            cron_id: as `create` has it.
+
+        Raises:
+            InvalidRequest, NotFound, Unavailable: as `create` does.
+        """
         assistant = await self._choice.choose(body.assistant_id)
         kwargs = self._checked_kwargs(body, assistant)
         ids = {"graph_id": assistant.graph_id, "assistant_id": str(assistant.assistant_id)}
@@ -212,6 +192,51 @@ class Creation:
             stateless=stateless and body.on_completion != "keep",
             thread_ttl=self._default_ttl,
         )
+
+    def out_of_date(self, row: Row, outcome: str) -> bool:
+        """Whether the assistant has changed since it was remembered; it is read again then."""
+        changed = outcome == "assistant_changed"
+        if changed:
+            self._choice.forget(row.assistant_id)
+        return changed
+
+    async def announce(self, row: Row, cancelled: Iterable[CancelledRun]) -> None:
+        """Tell who must know of a run that is committed: those whom it cancelled, and the workers."""
+        self._metrics.runs_created.inc()
+        for each in cancelled:
+            await self._cancellation.announce(each, row.strategy)
+        if row.delay_secs is None:
+            await self._wake(row)
+
+    async def announce_all(self, accepted: Iterable[tuple[Row, Iterable[CancelledRun]]]) -> None:
+        """The same for many, many at a time: a publish waits for a disk, and would wait for each before it."""
+        waiting = iter(accepted)
+
+        async def one_after_another() -> None:
+            for row, cancelled in waiting:
+                await self.announce(row, cancelled)
+
+        async with asyncio.TaskGroup() as tasks:
+            for place in range(ANNOUNCED_AT_ONCE):
+                tasks.create_task(one_after_another(), name=f"announcing-{place}")
+
+    async def _accepted(self, row: Row, created: Created) -> Run:
+        run = _must_be_created(row, created)
+        await self.announce(row, created.cancelled)
+        return run
+
+    async def _wake(self, run: Row) -> None:
+        """Tell the workers. When NATS does not take it, the sweeper does."""
+        message_id = f"{run.run_id}:{run.attempt}"
+        with self._tracing.span(
+            *conventions.publish(wakeup_subject(run.route, run.thread_id), run.route, message_id)
+        ):
+            published = await self._publisher.publish(run, Source.CREATE, headers=self._trace())
+        (self._metrics.wakeups if published else self._metrics.wakeup_failures)["create"].inc()
+
+    async def _row_of_batch(self, body: BatchRun) -> Row:
+        stateless = body.thread_id is None
+        return await self.row(new_id(), body.thread_id or new_id(), body, stateless=stateless)
 
     def _checked_kwargs(self, body: NewRun, assistant: Assistant) -> dict[str, Any]:
         kwargs = _kwargs(body, assistant)

@@ -39,7 +39,11 @@ ended: the claim ended a run whose workers had died, too often or after a cancel
 LeaseLoss: TypeAlias = Literal["taken_over", "unreachable"]
 """Why a worker stopped a run that it held; unreachable: Postgres was, until the lease ended."""
 WakeupSource: TypeAlias = Literal["create", "sweeper", "delay"]
-Duty: TypeAlias = Literal["wake", "delay", "expire", "forget", "ttl", "webhook", "forget_webhooks"]
+Duty: TypeAlias = Literal[
+    "wake", "delay", "expire", "forget", "ttl", "webhook", "forget_webhooks", "cron", "forget_ticks"
+]
+TickOutcome: TypeAlias = Literal["made", "refused", "skipped"]
+"""refused: its run cannot be made; skipped: it was missed, and its cron skips those."""
 WebhookVerdict: TypeAlias = Literal["delivered", "retry", "refused", "failed"]
 """What came of an attempt to deliver a webhook; refused: its address is forbidden; failed: it is given up."""
 
@@ -144,6 +148,13 @@ class Metrics:
             "webhook_attempts", "Attempts to deliver a webhook.", "verdict", get_args(WebhookVerdict)
         )
 
+        self.cron_ticks: Mapping[TickOutcome, Counter] = self._counters(
+            "cron_ticks", "Ticks of crons, by what came of them.", "outcome", get_args(TickOutcome)
+        )
+        self.crons_missed = self._counter(
+            "crons_missed", "Times that ticks of a cron were found that nobody was there to make."
+        )
+
     def _events(self) -> None:
         """Live events and those who watch them."""
         self.stream_clients = self._gauge("stream_clients", "Clients that watch a run now.")
@@ -174,6 +185,9 @@ class Metrics:
         )
         self.execution = self._histogram(
             "run_execution_seconds", "One attempt of a run, from claim to finish."
+        )
+        self.cron_lateness = self._histogram(
+            "cron_lateness_seconds", "From when a tick of a cron was due until its run was accepted."
         )
         self.claim_sql = self._histogram("claim_sql_seconds", "The claim statement.", FAST_BUCKETS)
         self.finish_sql = self._histogram("finish_sql_seconds", "The finish transaction.", FAST_BUCKETS)

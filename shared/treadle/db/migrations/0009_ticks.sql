@@ -17,3 +17,63 @@ create table treadle.tick (
 );
 -- In the order in which they are forgotten.
 create index tick_age on treadle.tick (made_at);
+
+-- Make one tick: the row, the cron's next moment, and the run, or the reason why there is none.
+--
+-- Lock order: thread, cron, run, as when a thread is removed with its crons. A cron that somebody else holds is passed
+-- over: whoever changes it, removes it or makes its tick goes first, and the next look finds what is left. So nobody is
+-- waited for with a cron in hand but threads, and batches come to those in order.
+--
+-- Outcome: created; busy, thread_not_found or refused (written down in the tick); assistant_changed or moved (nothing is
+-- written: the run was made from what the assistant no longer is, or the cron is no longer as it was seen).
+create function treadle.make_tick(
+    p_cron uuid, p_seen timestamptz, p_updated timestamptz, p_scheduled timestamptz, p_next timestamptz, p_error text,
+    p_run uuid, p_thread uuid, p_assistant uuid, p_revision uuid, p_graph text, p_kwargs json, p_metadata jsonb,
+    p_strategy text, p_if_not_exists text, p_route text, p_stateless boolean,
+    p_thread_metadata jsonb, p_thread_config jsonb, p_ttl_strategy text, p_ttl_minutes double precision,
+    out outcome text, out cancelled jsonb
+) language plpgsql as $$
+declare
+    v_made treadle.create_result;
+begin
+    cancelled := '[]';
+    if p_if_not_exists = 'reject' then
+        perform from treadle.thread where thread_id = p_thread for no key update;
+    end if;
+    perform from treadle.cron
+      where cron_id = p_cron and enabled and next_run_date = p_seen and updated_at = p_updated
+        for no key update skip locked;
+    if not found then
+        outcome := 'moved';
+        return;
+    end if;
+    if p_error is null then
+        perform from treadle.current_assistant(p_assistant, p_revision);
+        if not found then
+            outcome := 'assistant_changed';
+            return;
+        end if;
+    end if;
+    update treadle.cron set next_run_date = p_next where cron_id = p_cron;
+    insert into treadle.tick (cron_id, scheduled_for, run_id, thread_id, error)
+    values (p_cron, p_scheduled, p_run, p_thread, p_error) on conflict do nothing;
+    if not found then
+        outcome := 'moved';
+        return;
+    elsif p_error is not null then
+        outcome := 'refused';
+        return;
+    end if;
+    perform treadle.bring_thread(p_thread, p_thread_metadata, p_ttl_strategy, p_ttl_minutes);
+    v_made := treadle.create_run(p_run, p_thread, p_assistant, p_graph, p_kwargs, p_metadata, p_strategy,
+                                 p_if_not_exists, null, p_route, p_stateless, p_thread_metadata, p_thread_config);
+    outcome := v_made.outcome;
+    cancelled := v_made.cancelled;
+    if outcome <> 'created' then
+        update treadle.tick
+           set run_id = null,
+               error = case outcome when 'busy' then 'The thread was busy, and the multitask strategy is `reject`.'
+                                    else 'The thread is gone.' end
+         where cron_id = p_cron and scheduled_for = p_scheduled;
+    end if;
+end $$;

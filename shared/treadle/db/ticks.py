@@ -1,0 +1,160 @@
+"""Everything that is said to Postgres about ticks: which crons are due, and what was made of it.
+
+The step itself (locks, outcomes) is in migrations/0009_ticks.sql.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Any, Literal
+from uuid import UUID
+
+import asyncpg
+import msgspec
+
+from treadle import json
+from treadle.db.pool import Pool, clock
+from treadle.db.rows import read
+from treadle.db.runs import UNSTORABLE, CancelledRun, NewRun
+from treadle.model import Cron
+
+# Crons that are due, the longest waiting first; no more of them than can be held at once, however large they are.
+DUE = """
+with due as (select * from treadle.cron where enabled and next_run_date <= $1
+              order by next_run_date, cron_id limit $2),
+     sized as (select *, sum(pg_column_size(payload)) over (order by next_run_date, cron_id) as bytes from due)
+select * from sized where bytes - pg_column_size(payload) < $3 order by next_run_date, cron_id
+"""
+# Make a batch of ticks in one transaction; in the order in which they are given, as far as locks go.
+MAKE = """
+select made.outcome, made.cancelled
+  from unnest($1::uuid[], $2::timestamptz[], $3::timestamptz[], $4::timestamptz[], $5::timestamptz[], $6::text[],
+              $7::uuid[], $8::uuid[], $9::uuid[], $10::uuid[], $11::text[], $12::text[], $13::text[], $14::text[],
+              $15::text[], $16::text[], $17::boolean[], $18::text[], $19::text[], $20::text[], $21::float8[])
+       with ordinality as t (cron, seen, updated, scheduled, following, error, run, thread, assistant, revision, graph,
+                             kwargs, metadata, strategy, if_not_exists, route, stateless, thread_metadata,
+                             thread_config, ttl_strategy, ttl_minutes, place),
+       lateral treadle.make_tick(
+           t.cron, t.seen, t.updated, t.scheduled, t.following, t.error, t.run, t.thread, t.assistant, t.revision,
+           t.graph, t.kwargs::json, t.metadata::jsonb, t.strategy, t.if_not_exists, t.route, t.stateless,
+           t.thread_metadata::jsonb, t.thread_config::jsonb, t.ttl_strategy, t.ttl_minutes) as made
+"""
+FORGET = """
+delete from treadle.tick t using (
+    select cron_id, scheduled_for from treadle.tick
+     where made_at < clock_timestamp() - $1::interval order by made_at limit $2 for update skip locked
+) as old where t.cron_id = old.cron_id and t.scheduled_for = old.scheduled_for
+returning 1
+"""
+
+# Of the payloads of one batch, as they are stored.
+MOST_BYTES = 16_000_000
+
+
+class NewTick(msgspec.Struct, frozen=True):
+    """A tick that is to be made: of which cron, as it was seen, for when, and when the cron is due after it.
+
+    With the run, or with the reason why there is to be none.
+    """
+
+    cron: Cron
+    scheduled_for: datetime
+    following: datetime | None
+    run: NewRun | None
+    error: str | None = None
+
+
+class MadeTick(msgspec.Struct, frozen=True):
+    """What came of a tick; `moved`: the cron is no longer as it was seen, or is in somebody else's hands."""
+
+    outcome: Literal["created", "busy", "thread_not_found", "refused", "assistant_changed", "moved"]
+    cancelled: tuple[CancelledRun, ...] = ()
+
+
+class Ticks:
+    """The ticks of crons in Postgres."""
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+
+    async def due(self, now: datetime, limit: int) -> list[Cron]:
+        """Crons that are due at a moment, the longest waiting first."""
+        return [read(Cron, row) for row in await self._pool.fetch(DUE, now, limit, MOST_BYTES)]
+
+    async def make(self, ticks: Sequence[NewTick]) -> list[MadeTick]:
+        """Make ticks, at most one of a cron, each by itself: what is refused is written down, and stops no other.
+
+        Raises what postgres_errors takes for Postgres being away; none of them is made then.
+        """
+        ordered = sorted(ticks, key=_thread_id)
+        try:
+            made = dict(zip(map(_key, ordered), await self._make(ordered), strict=True))
+        except (*UNSTORABLE, asyncpg.DeadlockDetectedError):
+            made = {_key(tick): await self._make_alone(tick) for tick in ordered}
+        return [made[_key(tick)] for tick in ticks]
+
+    async def _make_alone(self, tick: NewTick) -> MadeTick:
+        try:
+            [made] = await self._make([tick])
+        except UNSTORABLE as error:
+            refused = msgspec.structs.replace(tick, run=None, error=f"Postgres cannot store its run: {error}")
+            [made] = await self._make([refused])
+        return made
+
+    async def _make(self, ticks: Sequence[NewTick]) -> list[MadeTick]:
+        rows = await self._pool.fetch(MAKE, *zip(*map(_parameters, ticks), strict=True))
+        return [MadeTick(row["outcome"], _cancelled(row["cancelled"])) for row in rows]
+
+    async def clock(self) -> datetime:
+        """The database's clock, by which crons are due."""
+        return await clock(self._pool)
+
+    async def forget(self, keep_secs: float, limit: int) -> int:
+        """Remove the oldest of what was made longer ago than that; returns how many."""
+        return len(await self._pool.fetch(FORGET, timedelta(seconds=keep_secs), limit))
+
+
+def _key(tick: NewTick) -> UUID:
+    return tick.cron.cron_id
+
+
+def _thread_id(tick: NewTick) -> UUID:
+    """In the order in which threads are locked; what has none locks none."""
+    return UUID(int=0) if tick.run is None else tick.run.thread_id
+
+
+def _cancelled(items: list[Any]) -> tuple[CancelledRun, ...]:
+    return tuple(msgspec.convert(item, CancelledRun) for item in items)
+
+
+def _parameters(tick: NewTick) -> tuple[object, ...]:
+    """As MAKE takes them."""
+    cron, run = tick.cron, tick.run
+    head = (
+        cron.cron_id,
+        cron.next_run_date,
+        cron.updated_at,
+        tick.scheduled_for,
+        tick.following,
+        tick.error,
+    )
+    if run is None:
+        return *head, *(None,) * 15
+    return (
+        *head,
+        run.run_id,
+        run.thread_id,
+        run.assistant_id,
+        run.assistant_revision,
+        run.graph_id,
+        json.text(run.kwargs),
+        json.jsonb_text(json.encode(run.metadata)),
+        run.strategy,
+        run.if_not_exists,
+        run.route,
+        run.stateless,
+        json.jsonb_text(json.encode(run.thread_metadata)),
+        json.jsonb_text(json.encode(run.thread_config)),
+        *run.lifetime,
+    )
