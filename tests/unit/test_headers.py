@@ -14,6 +14,8 @@ HEADERS = [
     (b"x-list", b"a"),
     (b"X-List", b"b"),
     (b"x-[1]", b"odd"),
+    (b"Treadle-Identity", b"token"),
+    (b"langgraph_auth_user_id", b"root"),
 ]
 
 
@@ -29,6 +31,7 @@ HEADERS = [
         (["x-us?r-id"], [], {}),
         (["a*"], [], {}),
         (["authorization"], [], {"authorization": "Bearer t"}),
+        (["treadle-*", "langgraph_auth_*", "langgraph_auth_user_id"], [], {}),
     ],
 )
 def test_names_and_stars_let_headers_through(

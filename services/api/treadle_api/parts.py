@@ -22,6 +22,7 @@ from treadle.db.threads import Threads
 from treadle.db.tools import ToolNames
 from treadle.graphs.http import Http
 from treadle.graphs.registry import Registry
+from treadle.identity import IdentityVerifier
 from treadle.messaging.connection import Nats
 from treadle.messaging.wakeups import WakeupPublisher
 from treadle.operations.assistants import AssistantChoice
@@ -107,6 +108,7 @@ async def build(given: Given) -> AsyncGenerator[Parts]:
     """Connect to the servers and build the parts; waits for Postgres, not for NATS or Redis."""
     settings, registry, tracing = given.settings, given.registry, given.tracing
     policy = None if given.config.http.disable_webhooks else webhook_policy(given.config, settings)
+    verifier = IdentityVerifier.of(settings)
     pool = await patiently("Postgres", lambda: _ready(settings, registry))
     redis = connect(settings.redis_uri)
     nats = Nats(settings.nats_url, name="api")
@@ -161,7 +163,7 @@ async def build(given: Given) -> AsyncGenerator[Parts]:
             holding = Holding(settings.treadle_nats_wait_secs)
             direct = DirectRuns(creation, cancellation, results, runs, holding)
             answering = Answering(
-                nats.client, metrics, tracing, request_headers, settings.treadle_nats_max_requests
+                nats.client, metrics, tracing, request_headers, verifier, settings.treadle_nats_max_requests
             )
             states = States(registry, pool, threads, savers, store, redis)
             thread_events = ThreadEvents(hub, runs, ends, stirrings, limits)

@@ -8,7 +8,7 @@ from msgspec import Struct
 
 from treadle.db.runs import Requested, RequestKey
 from treadle.errors import TreadleError, Unauthorized, Unavailable
-from treadle.identity import Identity
+from treadle.identity import Identity, refuse_claimed_identity
 from treadle.model import Run
 from treadle.operations.create import Creation
 from treadle.operations.ids import new_id
@@ -57,6 +57,7 @@ class Acceptance:
             return _accepted(first)
 
     async def _made(self, body: BatchRun, key: RequestKey | None, identity: Identity | None) -> Accepted:
+        refuse_claimed_identity(body)
         if key is not None:
             return _accepted(await self._creation.create_once(body, key, identity=identity))
         thread_id, stateless = body.thread_id or new_id(), body.thread_id is None

@@ -14,6 +14,7 @@ from nats.micro.service import DEFAULT_QUEUE_GROUP
 
 from treadle import json
 from treadle.errors import TooLarge, TreadleError, Unavailable
+from treadle.identity import IdentityVerifier
 from treadle.telemetry import conventions
 from treadle.telemetry.metrics import Metrics
 from treadle.telemetry.tracing import Tracing
@@ -45,12 +46,14 @@ class Answering:
         metrics: Metrics,
         tracing: Tracing,
         request_headers: RequestHeaders,
+        verifier: IdentityVerifier,
         most: int,
     ) -> None:
         self._client = client
         self._metrics = metrics
         self._tracing = tracing
         self._request_headers = request_headers
+        self._verifier = verifier
         self._most = most
         self._in_work = 0
 
@@ -78,6 +81,7 @@ class Answering:
                     f"This API process is at work on {self._most} requests over NATS already, which is "
                     "TREADLE_NATS_MAX_REQUESTS: ask again in a moment, or start more API processes."
                 )
+            call.prove(self._verifier)
             data = await operation(call)
             self._check_size(name, data, call)
             return Reply(data, _headers(call))

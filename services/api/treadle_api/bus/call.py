@@ -8,6 +8,7 @@ from uuid import UUID
 
 from nats.aio.msg import Msg
 
+from treadle.identity import Identity, IdentityVerifier
 from treadle.wire.reading import read_body
 
 T = TypeVar("T")
@@ -17,14 +18,20 @@ class Call:
     """What was sent, and which run it is about, once that is known: whatever goes wrong then, the answer names it."""
 
     def __init__(self, message: Msg) -> None:
+        self.subject = message.subject
         self.data = message.data
         self.headers: Mapping[str, str] = message.headers or {}
+        self.identity: Identity | None = None
         self.thread_id: UUID | None = None
         self.run_id: UUID | None = None
 
     def read(self, kind: type[T]) -> T:
         """The body. Raises InvalidRequest, as `read_body` does."""
         return read_body(self.data, kind)
+
+    def prove(self, verifier: IdentityVerifier) -> None:
+        """Find out who asks. Raises Unauthorized, as `IdentityVerifier.verify` does."""
+        self.identity = verifier.verify(self.headers, self.subject, self.data)
 
     def about(self, thread_id: UUID, run_id: UUID) -> None:
         self.thread_id, self.run_id = thread_id, run_id

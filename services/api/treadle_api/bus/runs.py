@@ -7,6 +7,7 @@ from uuid import UUID
 
 from treadle import json
 from treadle.db.runs import Runs
+from treadle.identity import refuse_claimed_identity
 from treadle.model import Run
 from treadle.operations.cancel import Cancellation
 from treadle.operations.create import Creation
@@ -62,8 +63,11 @@ class DirectRuns:
         return DONE
 
     async def _create(self, call: Call, body: BatchRun) -> Run:
+        refuse_claimed_identity(body)
         thread_id, stateless = body.thread_id or new_id(), body.thread_id is None
-        run = await self._creation.create(new_id(), thread_id, body, stateless=stateless)
+        run = await self._creation.create(
+            new_id(), thread_id, body, stateless=stateless, identity=call.identity
+        )
         call.about(run.thread_id, run.run_id)
         return run
 

@@ -11,11 +11,20 @@ from litestar.middleware import ASGIMiddleware
 from litestar.types import ASGIApp, Receive, Scope, Send
 
 from treadle.graphs.http import HeaderPatterns, Http
+from treadle.identity import PREFIX
 from treadle.telemetry.logs import bind
 
 # Credentials: a pattern does not reach them, only their name does.
 WITHHELD = frozenset(
-    {"authorization", "cookie", "proxy-authorization", "x-api-key", "x-service-key", "x-tenant-id"}
+    {
+        "authorization",
+        "cookie",
+        "proxy-authorization",
+        "treadle-identity",
+        "x-api-key",
+        "x-service-key",
+        "x-tenant-id",
+    }
 )
 
 Raw = Iterable[tuple[bytes, bytes]]
@@ -42,7 +51,7 @@ class Chosen:
         return found
 
     def _lets_through(self, name: str) -> bool:
-        if any(_fits(name, pattern) for pattern in self._unwanted):
+        if name.startswith(PREFIX) or any(_fits(name, pattern) for pattern in self._unwanted):
             return False
         return name in self._wanted or (
             name not in WITHHELD and any(_fits(name, pattern) for pattern in self._wanted)
