@@ -1,0 +1,111 @@
+"""Where the servers are that a command talks to: those of the environment, or those of a `treadle dev`."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import nats.errors
+from nats.aio.client import Client
+
+from treadle.db.pool import Pool, connect_pool
+from treadle.dev.servers import EmbeddedNats, EmbeddedPostgres, EmbeddedServer
+from treadle.errors import ConfigError, Unavailable
+
+USUAL_DATA_DIR = Path(".treadle")
+CONNECT_SECS = 3
+_SERVERS: tuple[tuple[str, type[EmbeddedServer]], ...] = (
+    ("DATABASE_URI", EmbeddedPostgres),
+    ("NATS_URL", EmbeddedNats),
+)
+
+
+@dataclass(frozen=True)
+class Addresses:
+    """The addresses, with credentials; `found`: where they were read, for error messages."""
+
+    database_uri: str
+    nats_url: str
+    found: str
+
+
+def addresses(data_dir: Path | None, environ: Mapping[str, str] = os.environ) -> Addresses:
+    """The addresses of Postgres and NATS.
+
+    Args:
+        data_dir: of a `treadle dev`, whose servers go before the environment's; None: the environment's go before those
+            that lie in `.treadle`.
+
+    Raises:
+        ConfigError: one is neither set nor recorded.
+    """
+    recorded = _recorded(data_dir or USUAL_DATA_DIR)
+    given = {name: environ[name] for name, _ in _SERVERS if environ.get(name)}
+    chosen = {**given, **recorded} if data_dir is not None else {**recorded, **given}
+    if missing := [name for name, _ in _SERVERS if name not in chosen]:
+        raise ConfigError(
+            f"{' and '.join(missing)} must be set in the environment, or --data-dir must name the folder in which "
+            f"`treadle dev` keeps its data; {data_dir or USUAL_DATA_DIR} is none."
+        )
+    dev = [name for name, url in chosen.items() if recorded.get(name) == url]
+    found = f"`treadle dev` on {data_dir or USUAL_DATA_DIR}" if dev else "the environment"
+    return Addresses(chosen["DATABASE_URI"], chosen["NATS_URL"], found)
+
+
+def _recorded(data_dir: Path) -> dict[str, str]:
+    """What `treadle dev` keeps, passwords too, readable by its user only."""
+    servers = {name: kind(data_dir) for name, kind in _SERVERS}
+    return {name: server.url for name, server in servers.items() if server.recall_address()}
+
+
+@asynccontextmanager
+async def postgres(where: Addresses) -> AsyncGenerator[Pool]:
+    """A pool of one connection.
+
+    Raises:
+        Unavailable: nobody answers at the address.
+    """
+    try:
+        pool = await connect_pool(where.database_uri, size=1, service="cli")
+    except Unavailable as error:
+        raise Unavailable(f"{error} The address is that of {where.found}: is it running?") from error
+    try:
+        yield pool
+    finally:
+        await pool.close()
+
+
+@asynccontextmanager
+async def nats_client(where: Addresses) -> AsyncGenerator[Client]:
+    """A connection that says at once when nobody answers, and is not taken up again when it breaks.
+
+    Raises:
+        Unavailable: nobody answers at the address.
+    """
+    client = Client()
+    problems = list[str]()
+
+    async def failed(error: Exception) -> None:
+        problems.append(str(error) or type(error).__name__)
+
+    try:
+        await client.connect(
+            [address.strip() for address in where.nats_url.split(",")],
+            name="treadle-cli",
+            connect_timeout=CONNECT_SECS,
+            allow_reconnect=False,
+            error_cb=failed,
+        )
+    except (OSError, TimeoutError, nats.errors.Error) as error:
+        problem = problems[-1] if problems else str(error) or type(error).__name__
+        raise Unavailable(
+            f"NATS could not be reached: {problem}. The address is that of {where.found}: is it running? "
+            "Check NATS_URL and the credentials in it."
+        ) from error
+    try:
+        yield client
+    finally:
+        await client.close()
