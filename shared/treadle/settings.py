@@ -120,6 +120,20 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         float, Seconds, doc("A scheduler that is silent this long loses the lead.")
     ] = 6
 
+    treadle_run_events_interval_secs: Annotated[
+        float, Seconds, doc("How often the scheduler looks for lifecycle events of runs to publish.")
+    ] = 0.1
+    treadle_run_events_max_age_secs: Annotated[
+        float,
+        SecondsOrNone,
+        doc("How long lifecycle events are kept, in NATS or waiting for it; 0: none are published."),
+    ] = 86400
+    treadle_run_events_max_bytes: Annotated[
+        int,
+        NotNegative,
+        doc("Bytes of lifecycle events that NATS keeps at the most; 0: no bound but their age."),
+    ] = 0
+
     treadle_events_ttl_secs: Annotated[
         float, Seconds, doc("How long the events of a run stay readable after its last event.")
     ] = 3600

@@ -19,6 +19,7 @@ from treadle.migrate import migrate
 # Deleting is faster than truncating while tables are small. What hangs on these rows goes with them.
 TABLES = (
     "treadle.thread",
+    "treadle.run_event",
     "treadle.assistant",
     "treadle.dead_letter",
     "treadle.leader",

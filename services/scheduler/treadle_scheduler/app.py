@@ -11,11 +11,13 @@ from functools import partial
 from treadle.checkpoint.pruning import Pruning
 from treadle.db.leader import Leadership
 from treadle.db.queue import Queue
+from treadle.db.run_events import RunEventOutbox
 from treadle.db.store import StoreItems
 from treadle.db.threads import Threads
 from treadle.db.ticks import Ticks
 from treadle.db.webhooks import Webhooks
 from treadle.errors import Unavailable
+from treadle.messaging.run_events import RunEventPublisher, stream_config
 from treadle.service import Given
 from treadle.telemetry.metrics import Duty as DutyName
 from treadle.webhooks.build import webhook_delivery, webhook_sender
@@ -26,6 +28,7 @@ from treadle_scheduler.leader import Leader
 from treadle_scheduler.lifetimes import Lifetimes
 from treadle_scheduler.parts import Parts, build
 from treadle_scheduler.removal import Removal
+from treadle_scheduler.run_events import RunEvents
 from treadle_scheduler.sweeper import Sweeper
 from treadle_scheduler.webhooks import WebhookDuty
 
@@ -78,6 +81,7 @@ def _duties(parts: Parts) -> Sequence[Duty]:
             settings.treadle_sweep_batch,
         ),
         Delays(queue, parts.publisher, parts.metrics, settings.treadle_delay_interval_secs),
+        _run_events(parts),
         Lifetimes(
             Threads(parts.removals), Pruning(parts.removals, parts.saver), config.checkpointer.thread_ttl
         ),
@@ -107,3 +111,16 @@ def _removals(parts: Parts) -> Sequence[Duty]:
         removal("forget_ticks", partial(ticks.forget, settings.treadle_tick_keep_secs)),
         removal("forget_webhooks", partial(webhooks.forget, settings.treadle_webhook_keep_secs)),
     ]
+
+
+def _run_events(parts: Parts) -> RunEvents:
+    settings = parts.given.settings
+    age_secs = settings.treadle_run_events_max_age_secs
+    config = stream_config(age_secs, settings.treadle_run_events_max_bytes, settings.treadle_nats_replicas)
+    return RunEvents(
+        RunEventOutbox(parts.pool),
+        RunEventPublisher(parts.nats, config),
+        parts.metrics,
+        settings.treadle_run_events_interval_secs,
+        age_secs,
+    )

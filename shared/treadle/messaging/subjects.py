@@ -26,6 +26,11 @@ def wakeup_subject(route: str, thread_id: UUID) -> str:
     return f"treadle.runs.{route}.{thread_id}"
 
 
+def run_event_subject(thread_id: UUID, status: str) -> str:
+    """Where a change of a run is told: services choose by thread, by status, or take all."""
+    return f"treadle.events.runs.{thread_id}.{status}"
+
+
 def route_filter(route: str) -> str:
     """All wake-ups of a route."""
     return f"treadle.runs.{route}.*"

@@ -40,7 +40,16 @@ LeaseLoss: TypeAlias = Literal["taken_over", "unreachable"]
 """Why a worker stopped a run that it held; unreachable: Postgres was, until the lease ended."""
 WakeupSource: TypeAlias = Literal["create", "sweeper", "delay"]
 Duty: TypeAlias = Literal[
-    "wake", "delay", "expire", "forget", "ttl", "webhook", "forget_webhooks", "cron", "forget_ticks"
+    "wake",
+    "delay",
+    "expire",
+    "forget",
+    "ttl",
+    "webhook",
+    "forget_webhooks",
+    "cron",
+    "forget_ticks",
+    "run_events",
 ]
 TickOutcome: TypeAlias = Literal["made", "refused", "skipped"]
 """refused: its run cannot be made; skipped: it was missed, and its cron skips those."""
@@ -162,6 +171,18 @@ class Metrics:
         self.events_dropped = self._counter(
             "events_dropped", "Live events that Redis did not take, or that came after a takeover."
         )
+
+        self.run_events_published = self._counter(
+            "run_events_published", "Run events that JetStream has stored."
+        )
+        self.run_events_failed = self._counter(
+            "run_events_publish_failures",
+            "Run events that NATS did not take; they wait for the next attempt.",
+        )
+        self.run_events_dropped = self._counter(
+            "run_events_dropped", "Run events that waited for NATS too long, and were given up."
+        )
+        self.run_events_waiting = self._gauge("run_events_waiting", "Run events that are not published yet.")
 
     def _latencies(self) -> None:
         self.http_requests = Histogram(

@@ -11,6 +11,7 @@ from redis.exceptions import RedisError
 
 from treadle.db.pool import Pool, postgres_errors
 from treadle.db.queue import Queue
+from treadle.db.run_events import RunEventOutbox
 from treadle.errors import Unavailable
 from treadle.messaging.connection import Nats
 from treadle.telemetry.metrics import Backlog, Metrics
@@ -30,6 +31,7 @@ class HealthCheck:
         self._nats = nats
         self._redis = redis
         self._queue = queue
+        self._run_events = RunEventOutbox(pool)
         self._metrics = metrics
 
     async def check(self) -> dict[str, str]:
@@ -48,6 +50,7 @@ class HealthCheck:
         try:
             with postgres_errors("measuring the queue"):
                 routes = await self._queue.depths()
+                self._metrics.run_events_waiting.set(await self._run_events.depth())
             self._metrics.set_backlog(
                 {route.route: Backlog(route.depth, route.oldest_secs) for route in routes}
             )
