@@ -187,6 +187,15 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         float, SecondsOrNone, doc("How long the record of a delivered or failed webhook is kept.")
     ] = 604800
 
+    treadle_request_keep_secs: Annotated[
+        float,
+        SecondsOrNone,
+        doc(
+            "How long the name of a request over NATS is kept: its repetitions make no second run in this time."
+        ),
+    ] = 604800
+    treadle_dead_letter_keep_secs: Annotated[float, Seconds, doc("How long dead letters are kept.")] = 2592000
+
     treadle_retention_interval_secs: Annotated[
         float, Seconds, doc("How often the scheduler looks for what has been kept for long enough.")
     ] = 10

@@ -37,9 +37,11 @@ from treadle.telemetry.metrics import Metrics
 from treadle.telemetry.tracing import Tracing
 from treadle.webhooks.build import webhook_policy
 from treadle_api.a2a.endpoint import A2aEndpoint, Sources
+from treadle_api.bus.acceptance import Acceptance
 from treadle_api.bus.answering import Answering
 from treadle_api.bus.front import Front
 from treadle_api.bus.holding import Holding
+from treadle_api.bus.requests import DurableRequests
 from treadle_api.bus.runs import DirectRuns
 from treadle_api.ends import Ends
 from treadle_api.limits import MAX_BODY_BYTES
@@ -165,6 +167,20 @@ async def build(given: Given) -> AsyncGenerator[Parts]:
             answering = Answering(
                 nats.client, metrics, tracing, request_headers, verifier, settings.treadle_nats_max_requests
             )
+            requests = DurableRequests(
+                nats,
+                runs,
+                Acceptance(creation),
+                IdentityVerifier.of(settings),
+                request_headers,
+                metrics,
+                tracing,
+                at_once=max(1, settings.treadle_db_pool_size * 2 // 3),
+                replicas=settings.treadle_nats_replicas,
+                keep_secs=settings.treadle_dead_letter_keep_secs,
+            )
+            if settings.treadle_nats_api == "on":
+                background.append(tasks.create_task(requests.run(), name="requests"))
             states = States(registry, pool, threads, savers, store, redis)
             thread_events = ThreadEvents(hub, runs, ends, stirrings, limits)
             yield Parts(

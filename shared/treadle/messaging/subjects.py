@@ -39,3 +39,17 @@ def route_filter(route: str) -> str:
 def route_consumer(route: str) -> str:
     """The durable consumer that the workers of a route share."""
     return f"workers-{route}"
+
+
+# The durable consumer of requests that all API processes share.
+REQUESTS_CONSUMER = "api"
+
+
+def request_subject(source: str) -> str:
+    """Where a service publishes its requests for runs."""
+    return f"treadle.requests.{source}"
+
+
+def dead_letter_subject(source: str) -> str:
+    """Where those of its requests are kept that could not be turned into runs."""
+    return f"treadle.deadletters.{source}"

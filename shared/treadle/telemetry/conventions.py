@@ -71,6 +71,8 @@ CHECKPOINT_NS: Final = "treadle.checkpoint.ns"
 
 WAKEUP_TEMPLATE: Final = "treadle.runs.{route}.{thread_id}"
 
+REQUEST_TEMPLATE: Final = "treadle.requests.{source}"
+
 _POSTGRESQL: Final = db_attributes.DbSystemNameValues.POSTGRESQL.value
 
 # RFC 9110 and RFC 5789.
@@ -132,17 +134,17 @@ def publish(subject: str, route: str, message_id: str) -> SpanSpec:
     return SpanSpec(f"publish {WAKEUP_TEMPLATE}", SpanKind.PRODUCER, _wakeup("publish", subject, route, more))
 
 
-def receive(subject: str, template: str, consumer: str) -> SpanSpec:
-    """A request for a run that came over NATS, being accepted. Name: `process {destination template}`."""
+def receive(subject: str, consumer: str) -> SpanSpec:
+    """A durable request being made a run. Name: `process {destination template}`."""
     attributes: dict[str, Value] = {
         MESSAGING_SYSTEM: "nats",
         MESSAGING_DESTINATION_NAME: subject,
-        MESSAGING_DESTINATION_TEMPLATE: template,
+        MESSAGING_DESTINATION_TEMPLATE: REQUEST_TEMPLATE,
         MESSAGING_OPERATION_NAME: "process",
         MESSAGING_OPERATION_TYPE: "process",
         MESSAGING_CONSUMER_GROUP_NAME: consumer,
     }
-    return SpanSpec(f"process {template}", SpanKind.CONSUMER, attributes)
+    return SpanSpec(f"process {REQUEST_TEMPLATE}", SpanKind.CONSUMER, attributes)
 
 
 def process(subject: str, route: str, consumer: str) -> SpanSpec:

@@ -53,6 +53,9 @@ Duty: TypeAlias = Literal[
 ]
 TickOutcome: TypeAlias = Literal["made", "refused", "skipped"]
 """refused: its run cannot be made; skipped: it was missed, and its cron skips those."""
+RequestOutcome: TypeAlias = Literal["accepted", "repeated", "refused", "postponed"]
+"""What came of a durable request that was delivered; repeated: it had made its run before; refused: it is a dead letter;
+postponed: it comes again."""
 WebhookVerdict: TypeAlias = Literal["delivered", "retry", "refused", "failed"]
 """What came of an attempt to deliver a webhook; refused: its address is forbidden; failed: it is given up."""
 
@@ -153,6 +156,12 @@ class Metrics:
             "wakeup_publish_failures", "Wake-ups that NATS did not take.", "source", get_args(WakeupSource)
         )
 
+        self.durable_requests: Mapping[RequestOutcome, Counter] = self._counters(
+            "durable_requests",
+            "Durable requests delivered, by what came of them.",
+            "outcome",
+            get_args(RequestOutcome),
+        )
         self.webhooks: Mapping[WebhookVerdict, Counter] = self._counters(
             "webhook_attempts", "Attempts to deliver a webhook.", "verdict", get_args(WebhookVerdict)
         )

@@ -46,6 +46,7 @@ class Acceptance:
         """
         try:
             asked = read_body(body, BatchRun) if isinstance(body, bytes) else body
+            refuse_claimed_identity(asked)
             return await self._made(asked, key, identity)
         except (Unavailable, Unauthorized):
             raise
