@@ -55,6 +55,8 @@ class Nats:
 
     async def _open(self) -> None:
         async def connected() -> None:
+            if self.client.stats["reconnects"]:
+                log.info("connection to NATS is back")
             if self._on_connect is not None:
                 await self._on_connect()
 
