@@ -163,7 +163,7 @@ async def build(given: Given) -> AsyncGenerator[Parts]:
             mcp = McpEndpoint(answers, Origins(given.config.http.cors), MAX_BODY_BYTES, heartbeat)
             background.append(tasks.create_task(mcp.run(), name="mcp"))
             holding = Holding(settings.treadle_nats_wait_secs)
-            direct = DirectRuns(creation, cancellation, results, runs, holding)
+            direct = DirectRuns(Acceptance(creation), cancellation, results, runs, holding)
             answering = Answering(
                 nats.client, metrics, tracing, request_headers, verifier, settings.treadle_nats_max_requests
             )

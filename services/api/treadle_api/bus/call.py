@@ -8,10 +8,16 @@ from uuid import UUID
 
 from nats.aio.msg import Msg
 
+from treadle import json
+from treadle.db.runs import RequestKey
 from treadle.identity import Identity, IdentityVerifier
 from treadle.wire.reading import read_body
 
 T = TypeVar("T")
+
+MESSAGE_ID = "Nats-Msg-Id"
+# Where names of requests belong; no source of durable requests is called so, since it is one token of a subject.
+SOURCE = "treadle.api"
 
 
 class Call:
@@ -32,6 +38,13 @@ class Call:
     def prove(self, verifier: IdentityVerifier) -> None:
         """Find out who asks. Raises Unauthorized, as `IdentityVerifier.verify` does."""
         self.identity = verifier.verify(self.headers, self.subject, self.data)
+
+    @property
+    def key(self) -> RequestKey | None:
+        """The name that the caller gave this request, so that asking again makes no second run. It is the caller's own."""
+        message_id, identity = self.headers.get(MESSAGE_ID), self.identity
+        source = SOURCE if identity is None else SOURCE + json.text([identity.tenant, identity.user])
+        return RequestKey(source, message_id) if message_id else None
 
     def about(self, thread_id: UUID, run_id: UUID) -> None:
         self.thread_id, self.run_id = thread_id, run_id

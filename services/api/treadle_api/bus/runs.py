@@ -7,14 +7,12 @@ from uuid import UUID
 
 from treadle import json
 from treadle.db.runs import Runs
-from treadle.identity import refuse_claimed_identity
-from treadle.model import Run
+from treadle.errors import NotFound
 from treadle.operations.cancel import Cancellation
-from treadle.operations.create import Creation
-from treadle.operations.ids import new_id
 from treadle.wire.direct import CancelRequest, JoinRequest, RunRef, WaitRequest
 from treadle.wire.run_view import run_view
 from treadle.wire.runs import BatchRun
+from treadle_api.bus.acceptance import Acceptance, Accepted
 from treadle_api.bus.call import Call
 from treadle_api.bus.holding import Holding
 from treadle_api.operations.existing import existing_run
@@ -30,21 +28,32 @@ class DirectRuns:
     """One method per endpoint: a call in, JSON out. What they raise is answered as a `Problem`."""
 
     def __init__(
-        self, creation: Creation, cancellation: Cancellation, results: Results, runs: Runs, holding: Holding
+        self,
+        acceptance: Acceptance,
+        cancellation: Cancellation,
+        results: Results,
+        runs: Runs,
+        holding: Holding,
     ) -> None:
-        self._creation = creation
+        self._acceptance = acceptance
         self._cancellation = cancellation
         self._results = results
         self._runs = runs
         self._holding = holding
 
     async def create(self, call: Call) -> bytes:
-        return json.encode(run_view(await self._create(call, call.read(BatchRun))))
+        accepted = await self._accept(call, call.read(BatchRun))
+        if accepted.run is None:
+            raise NotFound(
+                f"The run {accepted.run_id} that was made for this Nats-Msg-Id is gone; "
+                "a request for another one needs another id."
+            )
+        return json.encode(run_view(accepted.run))
 
     async def wait(self, call: Call) -> bytes:
         body = call.read(WaitRequest)
-        run = await self._create(call, body)
-        return await self._result(run.thread_id, run.run_id, body.timeout_secs)
+        accepted = await self._accept(call, body)
+        return await self._result(accepted.thread_id, accepted.run_id, body.timeout_secs)
 
     async def get(self, call: Call) -> bytes:
         body = self._about(call, call.read(RunRef))
@@ -62,14 +71,10 @@ class DirectRuns:
             await self._result(body.thread_id, body.run_id, body.timeout_secs)
         return DONE
 
-    async def _create(self, call: Call, body: BatchRun) -> Run:
-        refuse_claimed_identity(body)
-        thread_id, stateless = body.thread_id or new_id(), body.thread_id is None
-        run = await self._creation.create(
-            new_id(), thread_id, body, stateless=stateless, identity=call.identity
-        )
-        call.about(run.thread_id, run.run_id)
-        return run
+    async def _accept(self, call: Call, body: BatchRun) -> Accepted:
+        accepted = await self._acceptance.accept(body, call.key, call.identity)
+        call.about(accepted.thread_id, accepted.run_id)
+        return accepted
 
     async def _result(self, thread_id: UUID, run_id: UUID, wished_secs: float | None) -> bytes:
         return await self._holding.result(self._results.join(thread_id, run_id), wished_secs)
