@@ -43,6 +43,10 @@ class Service:
         return self._process.pid
 
     @property
+    def running(self) -> bool:
+        return self._process.returncode is None
+
+    @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
 

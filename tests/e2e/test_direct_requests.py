@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any, cast
 from uuid import uuid4
 
+import asyncpg
 import httpx
 import jsonschema
 import nats
@@ -19,7 +20,7 @@ from nats.aio.client import Client
 from nats.aio.msg import Msg
 
 from tests.e2e.steps import new_thread
-from tests.stack import Service, Stack
+from tests.stack import Service, Stack, running_stack
 
 ENDPOINTS = ("create", "wait", "get", "join", "cancel")
 ASK_SECS = 30.0
@@ -71,6 +72,13 @@ class Bus:
         assert answer.headers["Nats-Service-Error"] == problem["detail"][:500]
         return problem
 
+    async def begun(self, count: int, **body: object) -> tuple[Any, list[asyncio.Task[Answer]]]:
+        """A run that goes on, and so many requests that wait for its result."""
+        run = await self.done("create", {"assistant_id": "slow", "input": {"delay": 60}, **body})
+        waiting = [asyncio.create_task(self.ask("join", ref(run))) for _ in range(count)]
+        await asyncio.sleep(0)
+        return run, waiting
+
     async def control(self, verb: str, answers: int = 1) -> list[Any]:
         """What the instances of the service say of themselves."""
         inbox = self.client.new_inbox()
@@ -89,6 +97,22 @@ async def connected(stack: Stack) -> Client:
 async def bus(stack: Stack, api: Service) -> AsyncGenerator[Bus]:
     assert await api.logged(LISTENING)
     client = await connected(stack)
+    yield Bus(client)
+    await client.close()
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def pair() -> AsyncGenerator[Stack]:
+    """Two API processes that share the requests; each takes thirty at a time."""
+    async with running_stack("api", "api", "worker", TREADLE_NATS_MAX_REQUESTS="30") as stack:
+        for api in stack.services("api"):
+            assert await api.logged(LISTENING)
+        yield stack
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def pair_bus(pair: Stack) -> AsyncGenerator[Bus]:
+    client = await connected(pair)
     yield Bus(client)
     await client.close()
 
@@ -167,6 +191,26 @@ async def test_what_takes_longer_than_the_caller_waits_can_be_asked_for_again(
     again = await bus.refused("join", {**ref(late), "timeout_secs": 0.01})
     assert (again["code"], again["run_id"]) == (408, late["run_id"])
     assert (await bus.done("join", ref(late)))["steps"] == ["before", "slept", "done"]
+
+
+async def test_a_request_that_is_named_makes_one_run(bus: Bus, client: LangGraphClient) -> None:
+    thread, name = await new_thread(client), {"Nats-Msg-Id": str(uuid4())}
+    body = {"assistant_id": "steps", "thread_id": thread, "input": {"text": "a"}}
+    answers = await asyncio.gather(*(bus.ask("create", body, **name) for _ in range(5)))
+    [run] = await client.runs.list(thread)
+    assert {answer.json["run_id"] for answer in answers} == {run["run_id"]}
+
+    waited = await bus.ask("wait", {**body, "assistant_id": NOBODY}, **name)
+    assert waited.json["text"] == "A!"
+    assert waited.headers["Content-Location"] == path(run)
+
+    await client.runs.delete(thread, run["run_id"])
+    gone = (await bus.ask("create", body, **name)).json
+    assert (gone["code"], gone["run_id"]) == (404, run["run_id"])
+    assert "another id" in gone["detail"]
+    assert await client.runs.list(thread) == []
+    unusable = (await bus.ask("create", body, **{"Nats-Msg-Id": "a" * 257})).json
+    assert (unusable["code"], unusable["detail"][:12]) == (422, "Nats-Msg-Id:")
 
 
 BODIES: list[object] = [
@@ -298,18 +342,139 @@ async def test_what_an_endpoint_takes_and_gives_is_told_as_json_schemas(
         jsonschema.validate({"run_id": NOBODY}, json.loads(told["runs-get"]["request_schema"]))
 
 
-async def test_who_waits_keeps_nobody_from_being_served(bus: Bus, client: LangGraphClient) -> None:
-    thread = await new_thread(client)
-    run = await bus.done("create", {"assistant_id": "slow", "thread_id": thread, "input": {"delay": 60}})
-    waiting = [asyncio.create_task(bus.ask("join", ref(run))) for _ in range(100)]
-    await asyncio.sleep(0)
+async def test_who_waits_keeps_nobody_from_being_served(bus: Bus) -> None:
+    run, waiting = await bus.begun(100)
 
     assert (await bus.done("wait", {"assistant_id": "steps", "input": {"text": "a"}}))["text"] == "A!"
     (stats,) = await bus.control("STATS")
-    in_work = {each["name"]: each["data"]["in_work"] for each in stats["endpoints"]}
-    assert in_work["runs-join"] == 100
+    assert in_work(stats)["runs-join"] == 100
 
     await bus.done("cancel", ref(run))
     answers = await asyncio.gather(*waiting)
     assert {answer.code for answer in answers} == {None}
     assert len({answer.data for answer in answers}) == 1
+
+
+def in_work(stats: Mapping[str, Any]) -> dict[str, int]:
+    return {each["name"]: each["data"]["in_work"] for each in stats["endpoints"]}
+
+
+def requests(stats: Mapping[str, Any]) -> int:
+    return sum(each["num_requests"] for each in stats["endpoints"])
+
+
+async def test_what_wants_no_reply_is_not_done(bus: Bus, api: Service, client: LangGraphClient) -> None:
+    thread = await new_thread(client)
+    body = {"assistant_id": "steps", "thread_id": thread, "input": {"text": "a"}}
+    await bus.client.publish("treadle.api.runs.create", json.dumps(body).encode())
+    assert await api.logged("a message on treadle.api.runs.create wants no reply")
+    assert await client.runs.list(thread) == []
+
+
+async def test_requests_are_counted_and_timed(bus: Bus, http: httpx.AsyncClient) -> None:
+    await bus.refused("get", {})
+    metrics = (await http.get("/metrics")).text
+    assert 'treadle_direct_request_duration_seconds_count{code="422",endpoint="runs.get"}' in metrics
+
+
+async def test_two_api_processes_share_the_requests(pair_bus: Bus) -> None:
+    before = await pair_bus.control("STATS", 2)
+    assert len({each["id"] for each in before}) == 2
+    body = {"assistant_id": "steps", "input": {"text": "a"}}
+    answers = await asyncio.gather(*(pair_bus.ask("create", body) for _ in range(40)))
+
+    after = await pair_bus.control("STATS", 2)
+
+    assert len({answer.json["run_id"] for answer in answers}) == 40
+    was = {each["id"]: requests(each) for each in before}
+    taken = [requests(each) - was[each["id"]] for each in after]
+    assert sum(taken) == 40
+    assert min(taken) > 0
+
+
+async def test_more_requests_than_a_process_takes_are_sent_away(pair: Stack, pair_bus: Bus) -> None:
+    run, waiting = await pair_bus.begun(180)
+    sent_away = [
+        await answered for _, answered in zip(range(120), asyncio.as_completed(waiting), strict=False)
+    ]
+
+    problems = [answer.json for answer in sent_away]
+    assert {(problem["code"], problem["error"]) for problem in problems} == {(503, "Unavailable")}
+    assert "at work on 30 requests" in problems[0]["detail"]
+    assert [in_work(each)["runs-join"] for each in await pair_bus.control("STATS", 2)] == [30, 30]
+
+    # HTTP has room.
+    await pair.services("api")[0].client.runs.cancel(run["thread_id"], run["run_id"])
+    answers = await asyncio.gather(*waiting)
+    assert [answer.code for answer in answers].count(None) == 60
+
+
+async def test_who_waits_at_a_process_that_stops_is_sent_on(pair: Stack, pair_bus: Bus) -> None:
+    third = await pair.api()
+    assert await third.logged(LISTENING)
+    run, waiting = await pair_bus.begun(30)
+    counts = [in_work(each)["runs-join"] for each in await pair_bus.control("STATS", 3)]
+    assert sum(counts) == 30
+
+    assert await third.stop() == 0
+
+    sent_on = [task.result() for task in waiting if task.done()]
+    assert len(sent_on) in counts
+    assert {answer.code for answer in sent_on} == {"503"}
+    problem = sent_on[0].json
+    assert (problem["error"], problem["run_id"]) == ("Unavailable", run["run_id"])
+    assert "ask again with join" in problem["detail"]
+    answers = await asyncio.gather(
+        *(pair_bus.ask("join", ref(run)) for _ in sent_on), pair_bus.ask("cancel", ref(run)), *waiting
+    )
+    assert [answer.code for answer in answers].count(None) == 31
+
+
+async def test_the_service_is_back_when_nats_is(pair: Stack, pair_bus: Bus) -> None:
+    apis = [api for api in pair.services("api") if api.running]
+    await pair.servers.nats.stop()
+    await pair.servers.nats.start()
+    for api in apis:
+        assert await api.logged("connection to NATS is back")
+
+    assert len({each["id"] for each in await pair_bus.control("PING", len(apis))}) == len(apis)
+    body = {"assistant_id": "steps", "input": {"text": "a"}}
+    assert (await pair_bus.done("wait", body))["text"] == "A!"
+
+
+async def test_without_postgres_requests_are_refused_as_over_http(pair: Stack, pair_bus: Bus) -> None:
+    body = {"assistant_id": "steps", "input": {"text": "a"}}
+    await pair.servers.postgres.stop()
+    try:
+        problem = await pair_bus.refused("create", body)
+        async with httpx.AsyncClient(base_url=pair.services("api")[0].url, timeout=ASK_SECS) as http:
+            theirs = await http.post("/runs", json=body)
+    finally:
+        await pair.servers.postgres.start()
+    assert (problem["code"], problem["error"]) == (503, "Unavailable")
+    assert theirs.status_code == 503
+    assert problem["detail"].startswith("Postgres could not be reached while creating a run")
+    assert (await pair_bus.done("wait", body))["text"] == "A!"
+
+
+async def test_a_defect_shows_its_traceback_in_the_log_only(pair: Stack, pair_bus: Bus) -> None:
+    postgres = await asyncpg.connect(pair.servers.postgres.url)
+    await postgres.execute("alter table treadle.run rename to run_elsewhere")
+    try:
+        problem = await pair_bus.refused("get", {"thread_id": NOBODY, "run_id": NOBODY})
+    finally:
+        await postgres.execute("alter table treadle.run_elsewhere rename to run")
+        await postgres.close()
+    assert (problem["code"], problem["error"]) == (500, "InternalServerError")
+    assert problem["detail"] == "Internal server error; the server's log says more."
+    logs = "\n".join(api.text for api in pair.services("api"))
+    assert "runs.get over NATS failed" in logs
+    assert "UndefinedTableError" in logs
+
+
+async def test_an_api_that_is_told_so_answers_over_http_only(pair: Stack, pair_bus: Bus) -> None:
+    silent = await pair.api(TREADLE_NATS_API="off")
+    async with httpx.AsyncClient(base_url=silent.url) as http:
+        assert (await http.get("/ok")).status_code == 200
+    assert await silent.stop() == 0
+    assert LISTENING not in silent.text

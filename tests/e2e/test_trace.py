@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
+
+import nats
 
 from tests.otlp import Received, Receiver, receiving
 from tests.stack import Stack, running_stack
@@ -10,6 +13,7 @@ from tests.stack import Stack, running_stack
 REQUEST = "POST /threads/{thread_id}/runs/wait"
 PUBLISH = "publish treadle.runs.{route}.{thread_id}"
 PROCESS = "process treadle.runs.{route}.{thread_id}"
+WAIT = "treadle.api.runs.wait"
 ACK = "ack treadle.runs.{route}.{thread_id}"
 
 
@@ -88,3 +92,23 @@ def sorted_by_run(receiver: Receiver, requests: list[Received]) -> list[Received
         span.trace_id: span.attributes["treadle.run.id"] for span in receiver.named("invoke_agent slow")
     }
     return sorted(requests, key=lambda span: run_of[span.trace_id])
+
+
+async def test_a_request_over_nats_is_part_of_its_callers_trace() -> None:
+    body = {"assistant_id": "steps", "input": {"text": "a"}}
+    traceparent = f"00-{'a' * 32}-{'b' * 16}-01"
+    with receiving() as receiver:
+        async with running_stack("api", "worker", OTEL_EXPORTER_OTLP_ENDPOINT=receiver.url) as stack:
+            assert await stack.services("api")[0].logged("answering requests on treadle.api.> over NATS")
+            client = await nats.connect(stack.servers.nats.url)
+            headers = {"Traceparent": traceparent}
+            await client.request(WAIT, json.dumps(body).encode(), timeout=30, headers=headers)
+            await client.request(WAIT, b"{}", timeout=30)
+            await client.close()
+            await ended(stack)
+
+    chain = [f"process {WAIT}", PUBLISH, PROCESS, "invoke_agent steps"]
+    linked = [of_trace(receiver, "a" * 32, name) for name in chain]
+    assert [span.parent_id for span in linked] == ["b" * 16, *(span.span_id for span in linked[:-1])]
+    codes = [span.attributes["treadle.response.code"] for span in receiver.named(chain[0])]
+    assert sorted(codes) == [200, 422]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from uuid import UUID
 
 from msgspec import UNSET, UnsetType
@@ -65,7 +65,7 @@ class Answering:
             parent = self._tracing.extract({key.lower(): value for key, value in headers.items()})
             spec = conventions.direct(message.subject, DEFAULT_QUEUE_GROUP)
             with self._tracing.span(*spec, parent=parent) as span:
-                with self._request_headers.heard((k.encode(), v.encode()) for k, v in headers.items()):
+                with self._request_headers.heard(_raw(headers)):
                     reply = await self._reply(name, operation, Call(message))
                 span.set_attributes(conventions.answer(reply.code))
             self._metrics.direct_requests.labels(name, reply.code).observe(time.perf_counter() - began)
@@ -116,6 +116,14 @@ def _problem(code: int, error: str, detail: str, call: Call) -> Reply:
         run_id=_given(call.run_id),
     )
     return Reply(json.encode(problem), _headers(call), error=detail, code=code)
+
+
+def _raw(headers: Mapping[str, str]) -> list[tuple[bytes, bytes]]:
+    """As HTTP has them, which knows no other characters."""
+    return [
+        (name.encode("latin-1", "replace"), text.encode("latin-1", "replace"))
+        for name, text in headers.items()
+    ]
 
 
 def _given(value: UUID | None) -> UUID | UnsetType:

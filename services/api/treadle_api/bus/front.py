@@ -61,6 +61,10 @@ class Front:
 
         await self._nats.opened()
         await self._service.start(begin)
+        try:
+            await self._nats.client.flush()
+        except NATS_ERRORS as error:
+            log.info("NATS went away again, and will find its subscriptions when it is back: %r", error)
         log.info("answering requests on %s.> over NATS", SERVICE_PREFIX)
 
     async def _close(self) -> None:

@@ -102,6 +102,8 @@ class Endpoint:
                 self._errors += 1
                 self._last_error = f"{reply.code}:{reply.error}"
             await _send(message, reply)
+        except Exception as error:
+            log.error("a request on %s is not answered", self.subject, exc_info=error)
         finally:
             self._in_work -= 1
             self._answered += 1
