@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from typing import Any, cast
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any, TypeVar, cast
 
 from langgraph_sdk.client import LangGraphClient
 from langgraph_sdk.schema import Run, StreamPart
 
 Values = dict[str, Any]
+T = TypeVar("T")
+
+
+async def eventually(ask: Callable[[], Awaitable[T]], secs: float = 15.0) -> T:
+    """Ask until the answer is not empty: where a client can do no more than ask again."""
+    async with asyncio.timeout(secs):
+        while not (answer := await ask()):  # noqa: ASYNC110 - a client is told of nothing
+            await asyncio.sleep(0.05)
+    return answer
 
 
 async def new_thread(client: LangGraphClient) -> str:

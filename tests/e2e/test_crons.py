@@ -10,11 +10,12 @@ from zoneinfo import ZoneInfo
 import pytest
 from langgraph_sdk.client import LangGraphClient
 from langgraph_sdk.errors import ConflictError, NotFoundError, UnprocessableEntityError
-from langgraph_sdk.schema import Run
+from langgraph_sdk.schema import Run, Thread
 
-from tests.e2e.steps import join, new_thread
+from tests.e2e.steps import eventually, join, new_thread
 
 NOON = "0 12 * * *"
+EVERY_SECOND = "* * * * * *"
 
 
 async def create(client: LangGraphClient, graph: str = "steps", **body: Any) -> dict[str, Any]:
@@ -194,7 +195,7 @@ async def test_a_triggered_run_is_refused_as_any_other(client: LangGraphClient) 
     with pytest.raises(UnprocessableEntityError, match="Invalid cron ID"):
         await trigger(client, {"cron_id": "nope"})
     thread = await new_thread(client)
-    body: dict[str, Any] = {"schedule": NOON, "input": {"seconds": 30}, "multitask_strategy": "reject"}
+    body: dict[str, Any] = {"schedule": NOON, "input": {"delay": 30}, "multitask_strategy": "reject"}
     made = await client.crons.create_for_thread(thread, "slow", **body)
     cron = cast("dict[str, Any]", made)
     first = await trigger(client, cron)
@@ -221,3 +222,118 @@ async def test_what_becomes_of_missed_ticks_is_said_by_the_cron(client: LangGrap
     assert cast("dict[str, Any]", on_a_thread)["on_missed"] == "skip"
     with pytest.raises(UnprocessableEntityError, match=r"on_missed: .*once, skip"):
         await client.http.post("/runs/crons", json={**body, "on_missed": "twice"})
+
+
+async def newest_run(client: LangGraphClient, cron: dict[str, Any]) -> dict[str, Any]:
+    """Wait until a cron has made a run."""
+
+    async def told() -> dict[str, Any] | None:
+        found = await find(client, cron)
+        return found if found["last_run_id"] is not None else None
+
+    told_of = await eventually(told)
+    assert told_of is not None
+    return told_of
+
+
+async def tick_again(client: LangGraphClient, cron: dict[str, Any], times: int = 2) -> None:
+    """Wait for more ticks of a cron: what else would be due each second has had its moments then."""
+    for _ in range(times):
+        before = (await newest_run(client, cron))["last_run_id"]
+
+        async def moved(before: str = before) -> bool:
+            return (await find(client, cron))["last_run_id"] != before
+
+        await eventually(moved)
+
+
+async def test_each_tick_makes_a_run_with_a_thread_of_its_own(client: LangGraphClient) -> None:
+    body: dict[str, Any] = {"schedule": EVERY_SECOND, "input": {"text": "a"}}
+    brief = await create(client, **body, metadata={"team": str(uuid4())})
+    keeping = await create(client, **body, metadata={"team": str(uuid4())}, on_run_completed="keep")
+
+    async def two_kept() -> list[Thread] | None:
+        kept = await client.threads.search(metadata={"cron_id": keeping["cron_id"]}, status="idle")
+        return kept if len(kept) > 1 else None
+
+    kept = await eventually(two_kept)
+    assert kept is not None
+    assert {cast(Any, thread)["values"]["text"] for thread in kept} == {"A!"}
+    told = await newest_run(client, brief)
+    left = await client.http.get(f"/threads/{told['last_thread_id']}/runs/{told['last_run_id']}/join")
+    assert cast("dict[str, Any]", left)["text"] == "A!"
+    with pytest.raises(NotFoundError):
+        await client.threads.get(told["last_thread_id"])
+    for cron in (brief, keeping):
+        await client.crons.delete(cron["cron_id"])
+
+
+async def test_a_paused_cron_rests_and_a_resumed_one_goes_on(client: LangGraphClient) -> None:
+    """The other cron is the clock: whatever else is due each second is due as often."""
+    thread, team = await new_thread(client), {"team": str(uuid4())}
+    clock = await create(client, schedule=EVERY_SECOND, metadata=team, input={"text": "a"})
+    body: dict[str, Any] = {"schedule": EVERY_SECOND, "input": {"text": "a"}, "metadata": team}
+    made = await client.crons.create_for_thread(thread, "steps", **body)
+    cron = cast("dict[str, Any]", made)
+    await newest_run(client, cron)
+
+    async def runs() -> int:
+        return len(await client.runs.list(thread, limit=100))
+
+    await client.crons.update(cron["cron_id"], enabled=False)
+    paused = await runs()
+    await tick_again(client, clock)
+    assert await runs() == paused
+
+    await client.crons.update(cron["cron_id"], enabled=True)
+
+    async def more() -> bool:
+        return await runs() > paused
+
+    await eventually(more)
+    await client.crons.delete(cron["cron_id"])
+    removed = await runs()
+    await tick_again(client, clock)
+    assert await runs() == removed
+    await client.crons.delete(clock["cron_id"])
+
+
+async def test_no_run_is_due_after_the_end(client: LangGraphClient) -> None:
+    thread, end = await new_thread(client), datetime.now(UTC) + timedelta(seconds=2.5)
+    body: dict[str, Any] = {"schedule": EVERY_SECOND, "input": {"text": "a"}, "end_time": end}
+    made = await client.crons.create_for_thread(thread, "steps", **body, metadata={"team": str(uuid4())})
+    cron = cast("dict[str, Any]", made)
+
+    async def over() -> bool:
+        return (await find(client, cron))["next_run_date"] is None
+
+    await eventually(over)
+    first = datetime.fromisoformat(cron["next_run_date"])
+    assert len(await client.runs.list(thread)) == 1 + (end - first) // timedelta(seconds=1)
+
+
+async def test_the_multitask_strategy_decides_on_a_busy_thread(client: LangGraphClient) -> None:
+    threads: dict[str, str] = {}
+    crons: dict[str, dict[str, Any]] = {}
+    for strategy in ("reject", "interrupt"):
+        threads[strategy] = thread = await new_thread(client)
+        body: dict[str, Any] = {"input": {"delay": 60}, "multitask_strategy": strategy}
+        crons[strategy] = cast(
+            "dict[str, Any]",
+            await client.crons.create_for_thread(
+                thread, "slow", schedule=EVERY_SECOND, metadata={"team": str(uuid4())}, **body
+            ),
+        )
+
+    async def refused() -> str | None:
+        return (await find(client, crons["reject"]))["last_error"]
+
+    async def interrupted() -> list[Run]:
+        return await client.runs.list(threads["interrupt"], status="interrupted")
+
+    assert "reject" in str(await eventually(refused))
+    assert len(await client.runs.list(threads["reject"])) == 1
+    await eventually(interrupted)
+    for strategy, cron in crons.items():
+        await client.crons.delete(cron["cron_id"])
+        await client.threads.delete(threads[strategy])

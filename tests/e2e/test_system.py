@@ -78,7 +78,7 @@ async def test_info_tells_versions_and_what_is_served(http: httpx.AsyncClient) -
     assert (await http.get("/info")).json() == {
         "version": version("treadle"),
         "langgraph_py_version": version("langgraph"),
-        "flags": {"assistants": True, "crons": False, "langsmith": False, "strict_resume": True},
+        "flags": {"assistants": True, "crons": True, "langsmith": False, "strict_resume": True},
     }
 
 

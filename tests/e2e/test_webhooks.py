@@ -99,6 +99,18 @@ async def test_a_receiver_is_told_of_the_run_and_the_values_that_it_left(hooked:
     assert "error" not in told
 
 
+async def test_each_run_of_a_cron_has_its_webhook_called(hooked: Hooked) -> None:
+    crons: Any = hooked.client.crons
+    cron = await crons.create(
+        "steps", schedule="* * * * * *", input={"text": "a"}, webhook=hooked.url("/cron")
+    )
+    first, second, *_ = [each.json for each in await hooked.receiver.got("/cron", 2)]
+    await crons.delete(cron["cron_id"])
+    assert first["run_id"] != second["run_id"]
+    assert first["metadata"]["cron_id"] == second["metadata"]["cron_id"] == cron["cron_id"]
+    assert first["values"]["text"] == second["values"]["text"] == "A!"
+
+
 async def test_a_nul_in_what_a_client_sends_keeps_no_run_from_its_end_and_no_webhook_away(
     hooked: Hooked,
 ) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
+from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -89,3 +91,24 @@ def test_a_schedule_that_cannot_be_used_is_refused(expression: str) -> None:
 def test_a_zone_that_does_not_exist_is_refused(timezone: str) -> None:
     with pytest.raises(InvalidRequest, match="timezone: "):
         Schedule("* * * * *", timezone)
+
+
+def from_two_to_five(expression: str, day: str) -> list[str]:
+    """When a schedule is due in Berlin that night, by the clock on the wall."""
+    berlin = ZoneInfo("Europe/Berlin")
+    begin, end = (datetime.fromisoformat(f"{day}T{at}").replace(tzinfo=berlin) for at in ("01:59", "05:00"))
+    schedule, times = Schedule(expression, "Europe/Berlin"), list[str]()
+    moment = schedule.after(begin)
+    while moment is not None and moment < end:
+        times.append(f"{moment.astimezone(berlin):%H:%M}")
+        moment = schedule.after(moment)
+    return times
+
+
+def test_the_page_about_crons_tells_what_happens_when_clocks_change() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "crons.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| `([^`]+ \*)` \| ([\d:, ]+) \| ([\d:, ]+) \|$", page, re.M)
+    assert len(rows) == 5
+    for expression, spring, autumn in rows:
+        assert from_two_to_five(expression, "2026-03-29") == spring.split(", ")
+        assert from_two_to_five(expression, "2026-10-25") == autumn.split(", ")

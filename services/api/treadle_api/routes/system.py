@@ -46,7 +46,7 @@ async def info(http: Http) -> Info:
         langgraph_py_version=version("langgraph"),
         flags={
             "assistants": not http.disable_assistants,
-            "crons": False,  # they are kept, and not run yet
+            "crons": True,
             "langsmith": False,
             "strict_resume": True,
         },
