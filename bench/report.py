@@ -6,7 +6,8 @@ import statistics
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from bench.record import Results
+from bench.machine import Machine, Source
+from bench.record import Results, Verdict
 from treadle.errors import TreadleError
 
 BEGIN = "<!-- results: written by `make bench` -->"
@@ -21,46 +22,63 @@ class NoPlaceForResults(TreadleError):
 
 def tables(results: Results) -> str:
     """The goals and the figures, as Markdown that is also legible as it is."""
-    goals = [[v.goal, v.measured, "pass" if v.met else "**missed**"] for v in results.goals]
     figures = [row for name, rounds in _all_rounds(results) for row in _rows(name, rounds)]
     return "\n\n".join(
         (
-            _table(["goal", "measured", ""], goals),
-            _table(["scenario", "figure", "median", "lowest", "highest"], figures),
+            goals_table(results.goals),
+            table(["scenario", "figure", "median", "lowest", "highest"], figures),
         )
     )
 
 
 def circumstances(results: Results) -> str:
     """On what the figures were measured, in a paragraph."""
-    source, machine = results.source, results.machine
-    changed = " with changes that were not committed" if source.changed else ""
-    packages = ", ".join(f"{name} {version}" for name, version in machine.packages.items())
+    packages = ", ".join(f"{name} {version}" for name, version in results.machine.packages.items())
     return (
-        f"{results.date}: Treadle {source.version}, commit {source.commit}{changed}. {machine.system}, "
+        f"{place_and_time(results.date, results.source, results.machine)} Workers: {results.workers}, with "
+        f"{results.jobs_per_worker} jobs each; rounds: {results.rounds}. The load generator runs on the same cores. "
+        f"{packages}."
+    )
+
+
+def place_and_time(date: str, source: Source, machine: Machine) -> str:
+    """When, of what and where, in two sentences."""
+    changed = " with changes that were not committed" if source.changed else ""
+    return (
+        f"{date}: Treadle {source.version}, commit {source.commit}{changed}. {machine.system}, "
         f"{machine.cores} cores, {machine.memory_gb:g} GB, {machine.python}; load average before the start "
-        f"{machine.load_before:g}. Workers: {results.workers}, with {results.jobs_per_worker} jobs each; rounds: "
-        f"{results.rounds}. The load generator runs on the same cores. {packages}."
+        f"{machine.load_before:g}."
     )
 
 
 def write_page(results: Results, page: Path, picture: str, data: str) -> None:
-    """Put the results between the markers of the page.
-
-    Raises:
-        NoPlaceForResults: the page has no markers.
-    """
-    head, begin, rest = page.read_text(encoding="utf-8").partition(BEGIN)
-    _, end, tail = rest.partition(END)
-    if not (begin and end):
-        raise NoPlaceForResults(f"{page.name} has no lines {BEGIN} and {END}: put them where the results go.")
+    """Put the results between their markers on the page; raises as `write_between` does."""
     block = (
         f"![Latencies]({picture})",
         tables(results),
         circumstances(results),
         f"All rounds: [{data}]({data}).",
     )
-    page.write_text("\n\n".join((head + BEGIN, *block, END + tail)), encoding="utf-8")
+    write_between(page, BEGIN, END, block)
+
+
+def write_between(page: Path, begin: str, end: str, block: Sequence[str]) -> None:
+    """Put paragraphs between two lines of a page.
+
+    Raises:
+        NoPlaceForResults: the page has no such lines.
+    """
+    head, begun, rest = page.read_text(encoding="utf-8").partition(begin)
+    _, ended, tail = rest.partition(end)
+    if not (begun and ended):
+        raise NoPlaceForResults(f"{page.name} has no lines {begin} and {end}: put them where the results go.")
+    page.write_text("\n\n".join((head + begin, *block, end + tail)), encoding="utf-8")
+
+
+def goals_table(goals: Sequence[Verdict]) -> str:
+    return table(
+        ["goal", "measured", ""], [[v.goal, v.measured, "pass" if v.met else "**missed**"] for v in goals]
+    )
 
 
 def _all_rounds(results: Results) -> Iterator[tuple[str, dict[str, list[float]]]]:
@@ -89,7 +107,7 @@ def _number(value: float) -> str:
     return f"{value:,.0f}" if value >= 100 else f"{value:.1f}"
 
 
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     widths = [max(3, *(len(row[column]) for row in (head, *rows))) for column in range(len(head))]
     rule = ["-" * width for width in widths]
     lines = (

@@ -9,13 +9,11 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import os
 import statistics
-import sys
+import tempfile
 import time
-from asyncio.subprocess import DEVNULL
-from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import Any
 
 import asyncpg
@@ -23,14 +21,12 @@ from langgraph_sdk import get_client
 from langgraph_sdk.client import LangGraphClient
 
 from bench.load import positive
-from bench.server import CONFIG, HOST, free_port
-from treadle.dev.readiness import until_ok
-from treadle.dev.servers import Servers, temporary_servers
+from bench.services import serving
+from treadle.dev.servers import temporary_servers
 from treadle.migrate import migrate
 
 LIMIT = 10
 REPEATS = 15
-READY_SECS = 60.0
 
 # Threads as a team has them: one graph, 5,000 users, changed in another order than made.
 FILL = """
@@ -45,29 +41,6 @@ select gen_random_uuid(),
 """
 EVERY = {"graph_id": "agent"}
 SOME = {"user": "user-77"}
-
-
-@asynccontextmanager
-async def serving(servers: Servers) -> AsyncGenerator[LangGraphClient]:
-    """An API process on servers that have the schema."""
-    port = free_port()
-    settings = {
-        "DATABASE_URI": servers.postgres.url,
-        "NATS_URL": servers.nats.url,
-        "REDIS_URI": servers.valkey.url,
-        "LANGGRAPH_CONFIG": str(CONFIG),
-        "TREADLE_PORT": str(port),
-    }
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "treadle_api", env={**os.environ, **settings}, stdout=DEVNULL, stderr=DEVNULL
-    )
-    try:
-        async with asyncio.timeout(READY_SECS):
-            await until_ok(HOST, port)
-        yield get_client(url=f"http://{HOST}:{port}")
-    finally:
-        process.terminate()
-        await process.wait()
 
 
 async def fill(dsn: str, threads: int, words: int) -> None:
@@ -115,11 +88,12 @@ async def main() -> None:
     parser.add_argument("--threads", type=positive, default=100_000)
     parser.add_argument("--words", type=positive, default=40, help="length of each thread's values [40]")
     options = parser.parse_args()
-    async with temporary_servers() as servers:
-        await migrate(servers.postgres.url)
-        await fill(servers.postgres.url, options.threads, options.words)
-        async with serving(servers) as client:
-            await measure(client, options.threads)
+    with tempfile.TemporaryDirectory(prefix="treadle-bench-") as logs:
+        async with temporary_servers() as servers:
+            await migrate(servers.postgres.url)
+            await fill(servers.postgres.url, options.threads, options.words)
+            async with serving(servers, ["api"], Path(logs)) as url:
+                await measure(get_client(url=url), options.threads)
 
 
 if __name__ == "__main__":
