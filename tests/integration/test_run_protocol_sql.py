@@ -17,7 +17,7 @@ from treadle import json
 from treadle.checkpoint.fenced import FencedSaver
 from treadle.checkpoint.pool import ConnectionPool, checkpoint_pool
 from treadle.db.pool import Pool
-from treadle.db.queue import Queue
+from treadle.db.queue import DuePlace, Queue
 from treadle.db.runs import (
     CREATE,
     FINISH,
@@ -774,7 +774,7 @@ async def test_a_delayed_run_holds_up_no_other(bench: Bench) -> None:
 
 
 async def test_the_scheduler_finds_runs_that_have_come_due_since_its_last_look(bench: Bench) -> None:
-    start = await bench.queue.clock()
+    start = DuePlace.at(await bench.queue.clock())
     first, second = await bench.create(delay_secs=60), await bench.create(delay_secs=60)
     assert await bench.queue.come_due(start, 10) == []
 
@@ -783,7 +783,21 @@ async def test_the_scheduler_finds_runs_that_have_come_due_since_its_last_look(b
     await bench.come_due(second)
 
     assert (due.run_id, due.thread_id, due.route) == (first.run_id, bench.thread_id, "default")
-    assert [run.run_id for run in await bench.queue.come_due(due.not_before, 10)] == [second.run_id]
+    assert [run.run_id for run in await bench.queue.come_due(DuePlace.of(due), 10)] == [second.run_id]
+
+
+async def test_runs_that_are_due_at_the_same_moment_are_all_found_batch_by_batch(bench: Bench) -> None:
+    place = DuePlace.at(await bench.queue.clock())
+    runs = [await bench.create(delay_secs=60) for _ in range(5)]
+    await bench.pool.execute("update treadle.run set not_before = clock_timestamp() where true")
+    await bench.pool.execute("update treadle.run set not_before = (select min(not_before) from treadle.run)")
+
+    found: list[UUID] = []
+    while batch := await bench.queue.come_due(place, 2):
+        found += [run.run_id for run in batch]
+        place = DuePlace.of(batch[-1])
+
+    assert sorted(found) == sorted(run.run_id for run in runs)
 
 
 # What the sweeper sees

@@ -1,15 +1,21 @@
-"""Delayed runs (`after_seconds`): wakes workers for them when they come due."""
+"""Delayed runs (`after_seconds`): wakes workers for them when they come due.
+
+Where NATS keeps schedules, the workers wake themselves (`treadle.messaging.delays`), and this finds what slipped
+through. It works the same way in either case, since JetStream drops the second of two equal wake-ups.
+"""
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+import asyncio
+from datetime import timedelta
 
-from treadle.db.queue import Queue
+from treadle.db.queue import DuePlace, DueRun, Queue
 from treadle.messaging.wakeups import Source, WakeupPublisher
 from treadle.telemetry.metrics import Duty as DutyName
 from treadle.telemetry.metrics import Metrics
 
-BATCH = 1000
+# Runs that are read, and wake-ups that are under way, at the same time.
+BATCH = 200
 # A new leader looks back this far; what is older is the sweeper's.
 LOOK_BACK = timedelta(seconds=10)
 
@@ -26,16 +32,22 @@ class Delays:
         self._publisher = publisher
         self._metrics = metrics
         self.interval_secs = interval_secs
-        self._seen: datetime | None = None
+        self._seen: DuePlace | None = None
 
     async def round(self) -> int:
-        """Wake those that are due; one that NATS did not take is left to the sweeper."""
+        """Wake all that are due. The next round goes on behind the last batch that NATS has taken."""
         if self._seen is None:
-            self._seen = await self._queue.clock() - LOOK_BACK
+            self._seen = DuePlace.at(await self._queue.clock() - LOOK_BACK)
         woken = 0
-        for run in await self._queue.come_due(self._seen, BATCH):
-            self._seen = run.not_before
-            published = await self._publisher.publish(run, Source.DELAY)
-            (self._metrics.wakeups if published else self._metrics.wakeup_failures)["delay"].inc()
-            woken += published
+        while runs := await self._queue.come_due(self._seen, BATCH):
+            taken = await asyncio.gather(*map(self._wake, runs))
+            woken += sum(taken)
+            if not all(taken):
+                break
+            self._seen = DuePlace.of(runs[-1])
         return woken
+
+    async def _wake(self, run: DueRun) -> bool:
+        published = await self._publisher.publish(run, Source.DELAY)
+        (self._metrics.wakeups if published else self._metrics.wakeup_failures)["delay"].inc()
+        return published

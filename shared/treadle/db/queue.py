@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, Self, TypeVar
 from uuid import UUID
 
 import msgspec
@@ -31,11 +31,12 @@ select r.run_id, r.thread_id, r.route, r.attempt, r.created_at,
   from treadle.lease l join treadle.run r using (run_id)
  where l.lease_until < clock_timestamp() order by l.lease_until limit $1
 """
-# Delayed runs that have come due since the last look.
+# Delayed runs that have come due since the last look. Many may be due at the same moment: the run's id orders those.
 COME_DUE = """
 select run_id, thread_id, route, attempt, created_at, not_before, 0::float8 as waited_secs from treadle.run
- where status = 'pending' and not_before is not null and not_before > $1 and not_before <= clock_timestamp()
- order by not_before limit $2
+ where status = 'pending' and not_before is not null and not_before <= clock_timestamp()
+   and not_before >= $1 and (not_before, run_id) > ($1, $2)
+ order by not_before, run_id limit $3
 """
 QUEUE = """
 select route, count(*) as depth,
@@ -58,6 +59,22 @@ class WaitingRun(msgspec.Struct, frozen=True):
 
 class DueRun(WaitingRun, frozen=True):
     not_before: datetime
+
+
+class DuePlace(NamedTuple):
+    """A place in the order in which delayed runs come due."""
+
+    not_before: datetime
+    run_id: UUID
+
+    @classmethod
+    def at(cls, moment: datetime) -> Self:
+        """Before all runs that are due at a moment."""
+        return cls(moment, UUID(int=0))
+
+    @classmethod
+    def of(cls, run: DueRun) -> Self:
+        return cls(run.not_before, run.run_id)
 
 
 class RouteQueue(msgspec.Struct, frozen=True):
@@ -87,9 +104,9 @@ class Queue:
         """Running runs whose lease has ended."""
         return _each(WaitingRun, await self._pool.fetch(LEASELESS, limit))
 
-    async def come_due(self, after: datetime, limit: int) -> list[DueRun]:
-        """Delayed runs that were due after a moment and are due now, in the order of their moments."""
-        return _each(DueRun, await self._pool.fetch(COME_DUE, after, limit))
+    async def come_due(self, after: DuePlace, limit: int) -> list[DueRun]:
+        """Delayed runs behind a place that are due now and not taken, in the order of their moments."""
+        return _each(DueRun, await self._pool.fetch(COME_DUE, *after, limit))
 
     async def clock(self) -> datetime:
         """The database's clock, the only one that leases and delays go by."""
