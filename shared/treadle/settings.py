@@ -116,6 +116,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     treadle_tick_keep_secs: Annotated[
         float, SecondsOrNone, doc("How long it is kept what came of each tick of a cron.")
     ] = 604800
+    treadle_nats_schedules: Annotated[
+        Literal["auto", "off"],
+        doc(
+            "`auto`: NATS wakes delayed runs where it can (2.12). `off`: only the scheduler; set it everywhere."
+        ),
+    ] = "auto"
     treadle_leader_lease_secs: Annotated[
         float, Seconds, doc("A scheduler that is silent this long loses the lead.")
     ] = 6

@@ -15,6 +15,7 @@ from treadle.db.pool import Pool
 from treadle.db.runs import Runs
 from treadle.db.ticks import Ticks
 from treadle.messaging.connection import Nats
+from treadle.messaging.delays import Schedules
 from treadle.messaging.wakeups import WakeupPublisher
 from treadle.model import Cron, OnMissed, default_assistant_id
 from treadle.operations.assistants import AssistantChoice
@@ -56,10 +57,12 @@ class Ticking:
     ) -> None:
         runs, self.metrics = Runs(pool), Metrics()
         redis = connect(SETTINGS.redis_uri)
+        nats = Nats(AWAY, name="test")
         self.creation = Creation(
             AssistantChoice(graphs, Assistants(pool)),
             runs,
-            WakeupPublisher(Nats(AWAY, name="test"), 1),
+            WakeupPublisher(nats, 1),
+            Schedules(nats, 1, wanted=True),
             Cancellation(runs, redis, StreamLimits.of(SETTINGS)),
             None,
             self.metrics,

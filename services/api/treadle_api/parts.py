@@ -24,6 +24,7 @@ from treadle.graphs.http import Http
 from treadle.graphs.registry import Registry
 from treadle.identity import IdentityVerifier
 from treadle.messaging.connection import Nats
+from treadle.messaging.delays import Schedules
 from treadle.messaging.wakeups import WakeupPublisher
 from treadle.operations.assistants import AssistantChoice
 from treadle.operations.cancel import Cancellation
@@ -142,6 +143,9 @@ async def build(given: Given) -> AsyncGenerator[Parts]:
                 choice,
                 runs,
                 publisher,
+                Schedules(
+                    nats, settings.treadle_nats_replicas, wanted=settings.treadle_nats_schedules == "auto"
+                ),
                 cancellation,
                 policy,
                 metrics,

@@ -15,6 +15,7 @@ from treadle.db.assistants import Assistants
 from treadle.db.pool import Pool, connect_pool
 from treadle.db.runs import Runs
 from treadle.messaging.connection import Nats
+from treadle.messaging.delays import Schedules
 from treadle.messaging.wakeups import WakeupPublisher
 from treadle.operations.assistants import AssistantChoice
 from treadle.operations.cancel import Cancellation
@@ -73,6 +74,7 @@ async def build(given: Given) -> AsyncGenerator[Parts]:
             AssistantChoice(given.config.graphs.keys(), Assistants(pool)),
             runs,
             publisher,
+            Schedules(nats, settings.treadle_nats_replicas, wanted=settings.treadle_nats_schedules == "auto"),
             Cancellation(runs, redis, StreamLimits.of(settings)),
             None if given.config.http.disable_webhooks else webhook_policy(given.config, settings),
             metrics,

@@ -10,12 +10,22 @@ from contextlib import AsyncExitStack
 from typing import NamedTuple
 from uuid import UUID
 
+import nats.js.errors
+from nats.js import JetStreamContext
+
 from treadle.checkpoint.pool import checkpoint_pool
 from treadle.checkpoint.savers import Savers, open_savers
 from treadle.db.pool import connect_pool
 from treadle.db.runs import Lease, Runs
 from treadle.messaging.connection import Nats
-from treadle.messaging.wakeups import NATS_ERRORS, WakeupInbox, ensure_consumer, ensure_stream
+from treadle.messaging.delays import DueInbox, ensure_delays, ensure_due_consumer, keeps_schedules
+from treadle.messaging.wakeups import (
+    NATS_ERRORS,
+    WakeupInbox,
+    WakeupPublisher,
+    ensure_consumer,
+    ensure_stream,
+)
 from treadle.patience import patiently
 from treadle.service import Given
 from treadle.store.opening import open_store
@@ -26,6 +36,7 @@ from treadle.webhooks.build import webhook_delivery, webhook_sender
 from treadle.webhooks.outbox import Outbox
 from treadle_worker import cancels
 from treadle_worker.drain import Drain
+from treadle_worker.due import DueRuns
 from treadle_worker.execution import Executor, Parts
 from treadle_worker.leases import LeaseKeeper
 from treadle_worker.slot import Slot
@@ -34,6 +45,8 @@ from treadle_worker.spans import Spans
 log = logging.getLogger(__name__)
 
 ENSURE_RETRY_SECS = 1.0
+# Delayed runs that one worker forwards at the same time.
+DUE_AT_ONCE = 8
 WEBHOOKS_AT_ONCE = 32
 WEBHOOKS_WAITING = 1000
 # What is not delivered when the worker stops is the scheduler's.
@@ -50,6 +63,7 @@ class Built(NamedTuple):
 
     executor: Executor
     slots: list[Slot]
+    due: list[DueRuns]
     bus: CancelBus
     webhooks: Outbox[UUID]
     savers: Savers
@@ -68,6 +82,7 @@ class Worker:
         self._metrics = Metrics()
         self._sender = webhook_sender(given.config, settings)
         self._drain = Drain(settings.bg_job_shutdown_grace_period_secs)
+        self._schedules = asyncio.Event()
         self._nats = Nats(settings.nats_url, name=self._name, on_connect=self._ensure_queue)
 
     async def run(self) -> None:
@@ -80,6 +95,9 @@ class Worker:
             async with asyncio.TaskGroup() as tasks:
                 listener = tasks.create_task(cancels.listen(built.bus, built.executor), name="cancels")
                 delivering = tasks.create_task(built.webhooks.run(), name="webhooks")
+                forwarding = [
+                    tasks.create_task(due.run(), name=f"due-{n}") for n, due in enumerate(built.due)
+                ]
                 tending = tasks.create_task(built.savers.tend(), name="checkpoints")
                 serving = [
                     tasks.create_task(slot.serve(), name=f"slot-{n}") for n, slot in enumerate(built.slots)
@@ -92,8 +110,8 @@ class Worker:
                 )
                 await self._drain.started.wait()
                 await self._drain.finish(built.executor, serving)
-                listener.cancel()
-                tending.cancel()
+                for task in (listener, tending, *forwarding):
+                    task.cancel()
                 built.webhooks.close()
                 await asyncio.wait({delivering}, timeout=LAST_WEBHOOKS_SECS)
                 delivering.cancel()
@@ -162,7 +180,12 @@ class Worker:
             )
             for _ in range(settings.n_jobs_per_worker)
         ]
-        return Built(executor, slots, CancelBus(redis), webhooks, savers)
+        wakeups = WakeupPublisher(self._nats, settings.treadle_nats_replicas)
+        due = [
+            DueRuns(DueInbox(stream, settings.treadle_route), pool, wakeups, self._metrics, self._schedules)
+            for _ in range(DUE_AT_ONCE)
+        ]
+        return Built(executor, slots, due, CancelBus(redis), webhooks, savers)
 
     async def _ensure_queue(self) -> None:
         """Make the stream and this route's consumer; after NATS lost its data as well as at the first start."""
@@ -176,7 +199,23 @@ class Worker:
                     lease_secs=self._settings.treadle_lease_secs,
                     max_pending=self._settings.treadle_max_ack_pending,
                 )
+                await self._ensure_schedules(stream)
                 return
             except NATS_ERRORS as error:
                 log.warning("the queue is not ready: %r", error)
                 await asyncio.sleep(ENSURE_RETRY_SECS)
+
+    async def _ensure_schedules(self, stream: JetStreamContext) -> None:
+        """Listen for what NATS says is due, if it keeps schedules; the scheduler wakes delayed runs otherwise."""
+        self._schedules.clear()
+        settings = self._settings
+        if settings.treadle_nats_schedules == "off" or not keeps_schedules(self._nats):
+            return
+        try:
+            if await ensure_delays(stream, settings.treadle_nats_replicas):
+                await ensure_due_consumer(
+                    stream, settings.treadle_route, max_pending=settings.treadle_max_ack_pending
+                )
+                self._schedules.set()
+        except nats.js.errors.APIError as error:
+            log.warning("NATS keeps no schedules for delayed runs, the scheduler will wake them: %r", error)

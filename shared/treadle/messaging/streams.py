@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import nats.js.errors
 from nats.js import JetStreamContext
-from nats.js.api import StreamConfig
+from nats.js.api import StreamConfig, StreamInfo
 
 
-async def ensure(stream: JetStreamContext, config: StreamConfig) -> None:
-    """Make a stream, or bring its settings up to date.
+async def ensure(stream: JetStreamContext, config: StreamConfig) -> StreamInfo:
+    """Make a stream, or bring its settings up to date; returns what it has become.
 
     Raises:
         nats.errors.Error, OSError, TimeoutError: NATS is away, or refuses the change.
     """
     try:
-        await stream.add_stream(config)
+        return await stream.add_stream(config)
     except nats.js.errors.BadRequestError:
-        await stream.update_stream(config)
+        return await stream.update_stream(config)

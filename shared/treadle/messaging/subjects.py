@@ -7,6 +7,9 @@ from uuid import UUID
 # The stream of wake-ups. A message is gone once it is acknowledged.
 RUNS_STREAM = "TREADLE_RUNS"
 RUNS_SUBJECTS = "treadle.runs.>"
+# Wake-ups for later, `treadle.delays.<route>.<run_id>`, and those whose time has come, `treadle.due.<route>`.
+DELAYS_STREAM = "TREADLE_DELAYS"
+DELAYS_SUBJECTS = ["treadle.delays.*.*", "treadle.due.*"]
 
 # Requests for runs that internal services publish, `treadle.requests.<source>`; gone once they are runs or dead letters.
 REQUESTS_STREAM = "TREADLE_REQUESTS"
@@ -29,6 +32,16 @@ def wakeup_subject(route: str, thread_id: UUID) -> str:
 def run_event_subject(thread_id: UUID, status: str) -> str:
     """Where a change of a run is told: services choose by thread, by status, or take all."""
     return f"treadle.events.runs.{thread_id}.{status}"
+
+
+def delay_subject(route: str, run_id: UUID) -> str:
+    """Where the wake-up of a delayed run waits for its moment: a subject of its own, as schedules must have."""
+    return f"treadle.delays.{route}.{run_id}"
+
+
+def due_subject(route: str) -> str:
+    """Where NATS puts the delayed runs of a route whose time has come."""
+    return f"treadle.due.{route}"
 
 
 def route_filter(route: str) -> str:

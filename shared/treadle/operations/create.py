@@ -15,6 +15,7 @@ from treadle.db.runs import CancelledRun, Created, Requested, RequestKey, Runs
 from treadle.db.runs import NewRun as Row
 from treadle.errors import Conflict
 from treadle.identity import Identity, configurable
+from treadle.messaging.delays import Schedules
 from treadle.messaging.subjects import wakeup_subject
 from treadle.messaging.wakeups import Source, WakeupPublisher
 from treadle.model import Assistant, MultitaskStrategy, Run, Ttl
@@ -47,6 +48,7 @@ class Creation:
         choice: AssistantChoice,
         runs: Runs,
         publisher: WakeupPublisher,
+        schedules: Schedules,
         cancellation: Cancellation,
         webhook_policy: WebhookPolicy | None,
         metrics: Metrics,
@@ -58,6 +60,7 @@ class Creation:
         self._runs = runs
         self._default_ttl = default_ttl
         self._publisher = publisher
+        self._schedules = schedules
         self._cancellation = cancellation
         self._webhook_policy = webhook_policy
         self._metrics = metrics
@@ -223,6 +226,8 @@ class Creation:
     async def _accepted(self, row: Row, created: Created) -> Run:
         run = _must_be_created(row, created)
         await self.announce(row, created.cancelled)
+        if run.not_before is not None:
+            await self._schedules.add(run, headers=self._trace())
         return run
 
     async def _wake(self, run: Row) -> None:

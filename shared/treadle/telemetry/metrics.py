@@ -38,7 +38,8 @@ ClaimOutcome: TypeAlias = Literal["claimed", "stale", "leased", "ended"]
 ended: the claim ended a run whose workers had died, too often or after a cancel."""
 LeaseLoss: TypeAlias = Literal["taken_over", "unreachable"]
 """Why a worker stopped a run that it held; unreachable: Postgres was, until the lease ended."""
-WakeupSource: TypeAlias = Literal["create", "sweeper", "delay"]
+WakeupSource: TypeAlias = Literal["create", "sweeper", "delay", "schedule"]
+"""delay: by the scheduler, for a run that has come due; schedule: by NATS, where it keeps schedules."""
 Duty: TypeAlias = Literal[
     "wake",
     "delay",
