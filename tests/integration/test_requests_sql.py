@@ -7,6 +7,7 @@ from typing import Any, Literal
 from uuid import UUID, uuid4
 
 from treadle.db.pool import Pool
+from treadle.db.requests import RequestNames
 from treadle.db.runs import NewRun, RequestKey, Runs
 from treadle.model import CancelAction, MultitaskStrategy
 
@@ -90,3 +91,19 @@ async def test_a_refused_run_leaves_no_name(pool: Pool) -> None:
     assert accepted.created is not None
     assert accepted.created.outcome == "created"
     assert await counted(pool) == (2, 1)
+
+
+async def test_names_are_forgotten_oldest_first_a_batch_at_a_time(pool: Pool) -> None:
+    runs, names = Runs(pool), RequestNames(pool)
+    for number in range(5):
+        await runs.create_once(new(), RequestKey("orders", str(number)))
+    await pool.execute(
+        "update treadle.request set accepted_at = accepted_at - interval '2 days' where message_id <> '4'"
+    )
+
+    assert [await names.forget(86_400, 3) for _ in range(3)] == [3, 1, 0]
+
+    assert await counted(pool) == (5, 1)
+    assert await runs.requested(RequestKey("orders", "4")) is not None
+    again = await runs.create_once(new(), RequestKey("orders", "0"))
+    assert again.created is not None

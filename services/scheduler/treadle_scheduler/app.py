@@ -11,6 +11,7 @@ from functools import partial
 from treadle.checkpoint.pruning import Pruning
 from treadle.db.leader import Leadership
 from treadle.db.queue import Queue
+from treadle.db.requests import RequestNames
 from treadle.db.run_events import RunEventOutbox
 from treadle.db.store import StoreItems
 from treadle.db.threads import Threads
@@ -105,9 +106,11 @@ def _removals(parts: Parts) -> Sequence[Duty]:
         return Removal(name, remove, interval_secs, batch)
 
     threads, webhooks, ticks = Threads(parts.removals), Webhooks(parts.removals), Ticks(parts.removals)
+    names = RequestNames(parts.removals)
     return [
         removal("expire", partial(threads.forget_gone, settings.treadle_stateless_ttl_secs)),
         Removal("forget", StoreItems(parts.removals).expire, store.sweep_interval_secs, batch),
+        removal("forget_requests", partial(names.forget, settings.treadle_request_keep_secs)),
         removal("forget_ticks", partial(ticks.forget, settings.treadle_tick_keep_secs)),
         removal("forget_webhooks", partial(webhooks.forget, settings.treadle_webhook_keep_secs)),
     ]

@@ -20,8 +20,9 @@ from treadle.messaging.streams import ensure
 from treadle.messaging.subjects import REQUESTS_CONSUMER, REQUESTS_STREAM, REQUESTS_SUBJECTS
 
 MESSAGE_ID = "Nats-Msg-Id"
-# JetStream drops what it has seen this lately. It only saves work: what makes one run of a name is the row in Postgres.
-DEDUPLICATION_SECS = 120.0
+# JetStream would drop an id that it has seen lately, from whichever source: two sources that both count from one would
+# lose requests. What makes one run of a name is the row in Postgres, so this is the least that JetStream allows.
+DEDUPLICATION_SECS = 0.1
 # A request whose receiver died comes again after this long.
 ACK_WAIT_SECS = 10.0
 MOST_IN_WORK = 10_000

@@ -49,6 +49,7 @@ Duty: TypeAlias = Literal[
     "webhook",
     "forget_webhooks",
     "cron",
+    "forget_requests",
     "forget_ticks",
     "run_events",
 ]

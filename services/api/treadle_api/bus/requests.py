@@ -38,7 +38,7 @@ BATCH = 64
 # What may be in memory at the same time.
 BATCH_BYTES = 64 * 1024 * 1024
 AWAY_SECS = 0.5
-FIRST_DELAY_SECS = 0.5
+FIRST_DELAY_SECS = 0.25
 LONGEST_DELAY_SECS = 30.0
 # A defect of ours may be gone at the next attempt, or in the next process. After this many it is not.
 MOST_DELIVERIES = 5

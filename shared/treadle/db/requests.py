@@ -1,0 +1,27 @@
+"""The names of requests for runs, and their end. They are written with their runs: `Runs.create_once`."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from treadle.db.pool import Pool
+
+# The oldest of those that were accepted long ago. What another process removes at this moment is its own.
+FORGET = """
+delete from treadle.request q using (
+    select source, message_id from treadle.request
+     where accepted_at < clock_timestamp() - $1::interval order by accepted_at limit $2 for update skip locked
+) as old where q.source = old.source and q.message_id = old.message_id
+"""
+
+
+class RequestNames:
+    """The names in Postgres."""
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+
+    async def forget(self, keep_secs: float, limit: int) -> int:
+        """Remove names that were used longer ago than that, their runs or not; returns how many."""
+        done = await self._pool.execute(FORGET, timedelta(seconds=keep_secs), limit)
+        return int(done.rpartition(" ")[2])
