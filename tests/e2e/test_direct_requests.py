@@ -18,6 +18,14 @@ import pytest_asyncio
 from langgraph_sdk.client import LangGraphClient
 from nats.aio.client import Client
 from nats.aio.msg import Msg
+from nats.micro.service import (
+    INFO_RESPONSE_TYPE,
+    PING_RESPONSE_TYPE,
+    STATS_RESPONSE_TYPE,
+    ServiceInfo,
+    ServicePing,
+    ServiceStats,
+)
 
 from tests.e2e.steps import new_thread
 from tests.stack import Service, Stack, running_stack
@@ -296,7 +304,9 @@ async def test_tools_of_the_framework_find_the_service(bus: Bus) -> None:
     (ping,) = await bus.control("PING")
     (info,) = await bus.control("INFO")
     before = {each["name"]: each for each in (await bus.control("STATS"))[0]["endpoints"]}
-    assert ping["type"] == "io.nats.micro.v1.ping_response"
+    # As the framework itself reads them; its command line wants every `data` to be an object.
+    assert ServicePing.from_dict(ping).type == PING_RESPONSE_TYPE
+    assert ServiceInfo.from_dict(info).type == INFO_RESPONSE_TYPE
     assert (info["name"], info["version"], info["id"]) == ("treadle", ping["version"], ping["id"])
     assert [each["subject"] for each in info["endpoints"]] == [
         f"treadle.api.runs.{name}" for name in ENDPOINTS
@@ -306,6 +316,7 @@ async def test_tools_of_the_framework_find_the_service(bus: Bus) -> None:
     await bus.refused("wait", {})
 
     (stats,) = await bus.control("STATS")
+    assert ServiceStats.from_dict(stats).type == STATS_RESPONSE_TYPE
     told = {each["name"]: each for each in stats["endpoints"]}["runs-wait"]
     was = before["runs-wait"]
     assert told["num_requests"] - was["num_requests"] == 2
