@@ -1,0 +1,131 @@
+"""`treadle.client`: runs over NATS for services inside the house."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator
+from uuid import uuid4
+
+import pytest
+import pytest_asyncio
+
+from tests.e2e.bus import kill
+from tests.stack import Stack, running_stack
+from treadle.client import Client, RunEvent, RunRef, RunRequest, connect
+from treadle.errors import ConfigError, InvalidRequest, NotFound, StillRunning, Unavailable
+from treadle.model import CancelAction
+
+KEY = "k" * 48
+LISTENING = "answering requests on treadle.api.>"
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def house() -> AsyncGenerator[Stack]:
+    async with running_stack("api", "worker", "scheduler", TREADLE_IDENTITY_SECRET=KEY) as stack:
+        assert await stack.services("api")[0].logged(LISTENING)
+        yield stack
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def treadle(house: Stack) -> AsyncGenerator[Client]:
+    async with connect(house.servers.nats.url, key=KEY) as client:
+        yield client
+
+
+def steps(text: str = "a", **fields: object) -> RunRequest:
+    return RunRequest(assistant_id="steps", input={"text": text}, **fields)  # pyright: ignore[reportArgumentType]
+
+
+async def test_a_run_is_created_read_and_its_result_joined(treadle: Client) -> None:
+    run = await treadle.create(steps("hello", metadata={"order": 17}))
+    assert (await treadle.get(run)).metadata["order"] == 17
+    values = await treadle.join(run)
+    assert values["text"] == "HELLO!"
+    assert await treadle.wait(steps("hello")) == values
+
+
+async def test_one_name_is_one_run(treadle: Client) -> None:
+    name = str(uuid4())
+    first = await treadle.create(steps(), message_id=name)
+    assert (await treadle.create(steps(), message_id=name)).run_id == first.run_id
+
+
+async def test_errors_are_those_of_the_server(treadle: Client) -> None:
+    nobody = RunRef(thread_id=uuid4(), run_id=uuid4())
+    with pytest.raises(NotFound, match=str(nobody.run_id)):
+        await treadle.get(nobody)
+    with pytest.raises(InvalidRequest, match="assistant_id"):
+        await treadle.create(RunRequest(assistant_id="nobody"))
+
+
+async def test_a_wait_ends_in_time_and_a_cancel_ends_the_run(treadle: Client) -> None:
+    run = await treadle.create(steps(after_seconds=60, on_completion="keep"))
+    with pytest.raises(StillRunning):
+        await treadle.join(run, timeout_secs=0.2)
+    await treadle.cancel(run, CancelAction.INTERRUPT)
+    assert (await treadle.get(run)).status == "interrupted"
+
+
+async def test_a_user_is_signed_for(house: Stack, treadle: Client) -> None:
+    ada = treadle.acting_for("ada", tenant="acme")
+    run = await ada.create(steps())
+    assert run.kwargs["config"]["configurable"]["langgraph_auth_user_id"] == "ada"
+    async with connect(house.servers.nats.url) as keyless:
+        with pytest.raises(ConfigError, match="key"):
+            keyless.acting_for("ada")
+
+
+async def test_published_requests_become_runs_that_are_heard_of(treadle: Client) -> None:
+    thread_id, name = uuid4(), str(uuid4())
+    async with treadle.events(thread_id=thread_id) as events:
+        request = steps(thread_id=thread_id, if_not_exists="create")
+        assert not (await treadle.publish("orders", request, message_id=name)).duplicate
+        assert (await treadle.publish("orders", request, message_id=name)).duplicate
+        heard = await _until_ended(events)
+    assert [event.status for event in heard] == ["pending", "running", "success"]
+    assert len({event.run_id for event in heard}) == 1
+
+
+async def test_a_durable_hearer_goes_on_where_it_stopped_over_a_restart_of_nats(
+    house: Stack, treadle: Client
+) -> None:
+    run = await treadle.create(steps(on_completion="keep"))
+    async with treadle.events(thread_id=run.thread_id, durable="billing") as events:
+        assert (await anext(events)).status == "pending"
+        assert (await anext(events)).status == "running"
+    await kill(house)
+    await house.servers.nats.start()
+    async with asyncio.timeout(60), treadle.events(thread_id=run.thread_id, durable="billing") as events:
+        heard = await _until_ended(events)
+    # What was not followed by another one was not heard: it comes again.
+    assert [event.status for event in heard] == ["running", "success"]
+
+
+async def test_a_client_outlives_restarts_of_nats_and_of_the_api(house: Stack, treadle: Client) -> None:
+    run = await treadle.create(steps(after_seconds=3))
+    joining = asyncio.create_task(treadle.join(run, timeout_secs=60))
+    await kill(house)
+    await house.servers.nats.start()
+    await house.services("api")[0].kill()
+    await house.api()
+    assert await joining
+    assert await treadle.wait(steps())
+
+
+async def test_nobody_there_is_said() -> None:
+    async with running_stack() as stack, connect(stack.servers.nats.url) as treadle:
+        with pytest.raises(Unavailable, match="API process"):
+            await treadle.create(steps(), timeout_secs=0.1)
+        with pytest.raises(Unavailable, match="scheduler"):
+            async with treadle.events():
+                pass
+
+
+async def _until_ended(events: AsyncGenerator[RunEvent]) -> list[RunEvent]:
+    heard: list[RunEvent] = []
+    async with asyncio.timeout(30):
+        async for event in events:
+            heard.append(event)
+            if event.status in ("success", "error", "interrupted"):
+                break
+    return heard
