@@ -2,9 +2,9 @@
 # make test    run every test                                                               [ARGS="-k name"]
 # make lint    ruff and pyright
 # make bench   measure speed, judge it by the goals, write bench/README.md                 [ARGS="--rounds 1"]
-# make docs    write docs/settings.md from the settings module
+# make docs    write docs/settings.md and docs/asyncapi.json from the code
 # make lock    write the lock files from pyproject.toml                                     [ARGS=--upgrade]
-# make js      install the public JavaScript client, which the tests run; `make lock-js` writes its lock file
+# make js      install the JavaScript packages that the tests use; `make lock-js` writes its lock file
 #
 # All of them set up .venv first, from the locked and hashed packages, and do so again only after a lock or
 # pyproject.toml has changed. PYTHON= names another interpreter than python3.
@@ -44,6 +44,8 @@ bench: $(DEV)
 docs: $(RUNTIME)
 	$(BIN)/python -m treadle.settings > docs/settings.md.new
 	mv docs/settings.md.new docs/settings.md
+	$(BIN)/python -m treadle_api.bus.asyncapi > docs/asyncapi.json.new
+	mv docs/asyncapi.json.new docs/asyncapi.json
 
 lock: $(DEV)
 	$(COMPILE) --output-file requirements.lock

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -12,7 +14,8 @@ from treadle.messaging.subjects import SERVICE_PREFIX
 from treadle.wire.direct import CancelRequest, JoinRequest, RunRef, WaitRequest
 from treadle.wire.run_view import RunView
 from treadle.wire.runs import BatchRun
-from treadle_api.bus.answering import Answering, Operation
+from treadle_api.bus.answering import Answering
+from treadle_api.bus.call import Call
 from treadle_api.bus.micro import Endpoint
 from treadle_api.bus.runs import DirectRuns
 
@@ -25,55 +28,60 @@ class Direct:
     """What is asked for on one subject, and what comes back."""
 
     description: str
-    operation: Operation
+    operation: Callable[[DirectRuns, Call], Awaitable[bytes]]
     request: Any
     response: Any
 
 
+# By the last token of their subjects, `treadle.api.runs.create` and the like.
+RUNS = {
+    "create": Direct(
+        "Create a run in the background, as POST /runs does, or with thread_id POST /threads/{thread_id}/runs.",
+        DirectRuns.create,
+        BatchRun,
+        RunView,
+    ),
+    "wait": Direct(
+        "Create a run and answer with its result; 408 if it still goes on after timeout_secs.",
+        DirectRuns.wait,
+        WaitRequest,
+        VALUES,
+    ),
+    "get": Direct("A run as it is now.", DirectRuns.get, RunRef, RunView),
+    "join": Direct(
+        "The result of a run, once it has ended; 408 if it still goes on after timeout_secs.",
+        DirectRuns.join,
+        JoinRequest,
+        VALUES,
+    ),
+    "cancel": Direct(
+        "Cancel a run: interrupt keeps its checkpoints, rollback removes them and it.",
+        DirectRuns.cancel,
+        CancelRequest,
+        VALUES,
+    ),
+}
+
+
+def subject(name: str) -> str:
+    """Where one of them is asked for."""
+    return f"{SERVICE_PREFIX}.runs.{name}"
+
+
 def endpoints(runs: DirectRuns, answering: Answering) -> list[Endpoint]:
-    """`treadle.api.runs.create` and the like."""
-    return [_endpoint(name, direct, answering) for name, direct in _runs(runs).items()]
+    """What answers on their subjects."""
+    return [_endpoint(name, direct, runs, answering) for name, direct in RUNS.items()]
 
 
-def _runs(runs: DirectRuns) -> dict[str, Direct]:
-    return {
-        "create": Direct(
-            "Create a run in the background, as POST /runs does, or with thread_id POST /threads/{thread_id}/runs.",
-            runs.create,
-            BatchRun,
-            RunView,
-        ),
-        "wait": Direct(
-            "Create a run and answer with its result; 408 if it still goes on after timeout_secs.",
-            runs.wait,
-            WaitRequest,
-            VALUES,
-        ),
-        "get": Direct("A run as it is now.", runs.get, RunRef, RunView),
-        "join": Direct(
-            "The result of a run, once it has ended; 408 if it still goes on after timeout_secs.",
-            runs.join,
-            JoinRequest,
-            VALUES,
-        ),
-        "cancel": Direct(
-            "Cancel a run: interrupt keeps its checkpoints, rollback removes them and it.",
-            runs.cancel,
-            CancelRequest,
-            VALUES,
-        ),
-    }
-
-
-def _endpoint(name: str, direct: Direct, answering: Answering) -> Endpoint:
+def _endpoint(name: str, direct: Direct, runs: DirectRuns, answering: Answering) -> Endpoint:
     metadata = {
         "description": direct.description,
         "format": "application/json",
         "request_schema": _schema(direct.request),
         "response_schema": _schema(direct.response),
     }
-    handler = answering.handler(f"runs.{name}", direct.operation)
-    return Endpoint(f"runs-{name}", f"{SERVICE_PREFIX}.runs.{name}", metadata, handler)
+    handler = answering.handler(f"runs.{name}", partial(direct.operation, runs))
+    return Endpoint(f"runs-{name}", subject(name), metadata, handler)
 
 
 def _schema(kind: Any) -> str:
