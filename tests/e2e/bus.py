@@ -61,7 +61,7 @@ async def ask(
     """Publish a durable request, again and again until JetStream has it."""
     data = body if isinstance(body, bytes) else json.dumps(body).encode()
     named = {} if name is None else {"Nats-Msg-Id": name}
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while True:
             try:
                 await js.publish(
@@ -75,7 +75,7 @@ async def ask(
                 await asyncio.sleep(LOOK_SECS)
 
 
-async def settled(js: JetStreamContext, secs: float = 30) -> None:
+async def settled(js: JetStreamContext, secs: float = 60) -> None:
     """Wait until every request that was published is a run or a dead letter."""
     async with asyncio.timeout(secs):
         while not await _is_settled(js):  # noqa: ASYNC110 - nobody tells

@@ -6,15 +6,21 @@ import asyncio
 import random
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, cast
+from uuid import uuid4
 
 import asyncpg
 from nats.js import JetStreamContext
 
-from tests.e2e.bus import REQUESTS, ask, bus, kill, settled
-from tests.stack import Stack, running_stack
+from tests.e2e.bus import LOOK_SECS, REQUESTS, ask, bus, kill, settled
+from tests.e2e.steps import join
+from tests.otlp import receiving
+from tests.stack import Service, Stack, running_stack
 
+# For thousands of requests, on a machine that has other things to do.
+PATIENCE_SECS = 90
 RUNS = "select count(*) from treadle.run"
+SLEEPING = "select count(*) from pg_stat_activity where wait_event = 'PgSleep'"
 NAMES = "select array_agg(message_id) from treadle.request where source = $1"
 
 
@@ -25,6 +31,21 @@ async def postgres(stack: Stack) -> AsyncGenerator[asyncpg.Connection]:
         yield connection
     finally:
         await connection.close()
+
+
+async def at_least(connection: asyncpg.Connection, statement: str, number: int) -> None:
+    """Look until there are so many."""
+    async with asyncio.timeout(PATIENCE_SECS):
+        while await connection.fetchval(statement) < number:  # noqa: ASYNC110 - nobody tells
+            await asyncio.sleep(LOOK_SECS)
+
+
+async def made(connection: asyncpg.Connection, source: str) -> list[str]:
+    """The names under which runs were made, and their runs: as many as there are names."""
+    names = cast("list[str]", await connection.fetchval(NAMES, source) or [])
+    runs = "select count(distinct r.run_id) from treadle.run r join treadle.request using (run_id) where source = $1"
+    assert await connection.fetchval(runs, source) == len(names)
+    return sorted(names)
 
 
 def steps(text: str = "a", **fields: Any) -> dict[str, Any]:
@@ -51,18 +72,110 @@ async def test_five_thousand_names_published_three_times_are_five_thousand_runs(
         js = client.jetstream()
 
         async def restart() -> None:
-            while await connection.fetchval(RUNS) < 1500:
-                continue
+            await at_least(connection, RUNS, 1500)
             await kill(stack)
             await stack.servers.nats.start()
 
         await asyncio.gather(publish(js, sent), restart())
-        await settled(js)
+        await settled(js, PATIENCE_SECS)
         assert await connection.fetchval(RUNS) == 5000
-        assert sorted(await connection.fetchval(NAMES, "orders")) == sorted(names)
+        assert await made(connection, "orders") == sorted(names)
 
         await js.delete_stream(REQUESTS)
         await publish(js, names)
-        await settled(js)
+        await settled(js, PATIENCE_SECS)
         assert await connection.fetchval(RUNS) == 5000
-        assert len(await connection.fetchval(NAMES, "orders")) == 5000
+        assert await made(connection, "orders") == sorted(names)
+
+
+async def test_a_request_is_a_run_like_any_other_in_the_trace_of_its_publisher() -> None:
+    trace, span = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
+    with receiving() as receiver:
+        async with running_stack("api", "worker", OTEL_EXPORTER_OTLP_ENDPOINT=receiver.url) as stack:
+            client, thread = stack.services("api")[0].client, str(uuid4())
+            async with bus(stack) as nats:
+                body = steps(thread_id=thread, if_not_exists="create", metadata={"order": 7})
+                await ask(nats.jetstream(), "orders", body, "1", {"traceparent": f"00-{trace}-{span}-01"})
+                await settled(nats.jetstream())
+            [run] = await client.runs.list(thread)
+            assert (await join(client, thread, run))["text"] == "A!"
+            for name in ("api", "worker"):
+                await stack.services(name)[0].stop()
+
+    assert dict(run["metadata"] or {})["order"] == 7
+    names = [
+        "process treadle.requests.{source}",
+        "publish treadle.runs.{route}.{thread_id}",
+        "process treadle.runs.{route}.{thread_id}",
+        "invoke_agent steps",
+    ]
+    chain = [receiver.one(name) for name in names]
+    assert [each.parent_id for each in chain] == [span, *(each.span_id for each in chain[:-1])]
+    assert {each.trace_id for each in chain} == {trace}
+    assert chain[0].attributes["treadle.run.id"] == run["run_id"]
+    assert chain[0].attributes["messaging.destination.name"] == "treadle.requests.orders"
+
+
+async def test_without_a_name_each_message_is_a_run(stack: Stack, api: Service) -> None:
+    assert api
+    source = f"nameless-{uuid4().hex[:12]}"
+    async with bus(stack) as client, postgres(stack) as connection:
+        for _ in range(3):
+            await ask(client.jetstream(), source, steps())
+        await settled(client.jetstream())
+        assert len(set(await made(connection, source))) == 3
+
+
+async def test_api_processes_that_are_killed_and_postgres_being_away_cost_no_run_and_double_none() -> None:
+    names = [f"order-{number}" for number in range(450)]
+    async with running_stack() as stack, bus(stack) as client:
+        js, api = client.jetstream(), await stack.api()
+        async with postgres(stack) as connection:
+            await commit_slowly(connection)
+            for number in range(3):
+                api = await killed_at_a_commit(
+                    stack, js, connection, api, number, names[number * 150 :][:150]
+                )
+            await settled(js)
+            expected = [*names, *(f"slow-{number}" for number in range(3))]
+            assert await made(connection, "orders") == sorted(expected)
+            assert await connection.fetchval(RUNS) == len(expected)
+
+        await stack.servers.postgres.stop()
+        late = [f"late-{number}" for number in range(50)]
+        await publish(js, late)
+        assert await api.logged("has to wait: Postgres could not be reached")
+        await stack.servers.postgres.start()
+        await settled(js)
+        async with postgres(stack) as connection:
+            assert await made(connection, "orders") == sorted([*expected, *late])
+
+
+async def killed_at_a_commit(
+    stack: Stack,
+    js: JetStreamContext,
+    connection: asyncpg.Connection,
+    api: Service,
+    number: int,
+    names: list[str],
+) -> Service:
+    """Kill an API process under load while a commit of its is on, which nobody will acknowledge; start another."""
+    loading = asyncio.create_task(publish(js, names, 20))
+    await ask(js, "orders", steps(), f"slow-{number}")
+    await at_least(connection, SLEEPING, 1)
+    await api.kill()
+    other = await stack.api()
+    await loading
+    return other
+
+
+async def commit_slowly(connection: asyncpg.Connection) -> None:
+    """Commits of some names take a while: long enough to die in."""
+    await connection.execute(
+        """
+        create function pause() returns trigger language plpgsql as $$
+        begin perform pg_sleep(1); return null; end $$;
+        create constraint trigger pausing after insert on treadle.request deferrable initially deferred
+            for each row when (new.message_id like 'slow-%') execute function pause();
+        """
+    )
