@@ -10,7 +10,7 @@ from treadle.db.dead_letters import DeadRuns, Remade
 from treadle.db.pool import Pool
 from treadle.db.runs import Lease, NewRun, Runs
 from treadle.db.threads import Threads
-from treadle.model import Run
+from treadle.model import Run, default_assistant_id
 
 LEASE = Lease("worker", secs=0, max_crashes=1)
 ASSISTANT = uuid4()
@@ -49,7 +49,7 @@ class Bench:
         return (await self.dead.page(None, 1))[0].id
 
     async def remade(self, dead_id: int) -> Remade:
-        made = await self.dead.remade(dead_id, uuid4(), uuid4(), uuid4())
+        made = await self.dead.remade(dead_id, uuid4(), uuid4())
         assert made is not None
         return made
 
@@ -101,9 +101,9 @@ async def test_a_run_whose_thread_is_gone_is_made_on_a_thread_of_its_own(bench: 
     await bench.create()
     dead_id = await bench.give_up()
     await Threads(bench.pool).delete([bench.thread_id])
-    thread, assistant = uuid4(), uuid4()
+    thread, assistant = uuid4(), default_assistant_id("agent")
 
-    made = await bench.dead.remade(dead_id, uuid4(), thread, assistant)
+    made = await bench.dead.remade(dead_id, uuid4(), thread)
 
     assert made is not None
     assert (made.thread_id, made.goes_on) == (thread, False)
@@ -120,7 +120,7 @@ async def test_a_dead_letter_is_retried_or_removed_once(bench: Bench) -> None:
     assert await bench.dead.delete([dead_id, dead_id + 1]) == [dead_id]
     assert await bench.dead.delete([dead_id]) == []
     assert await bench.dead.get(dead_id) is None
-    assert await bench.dead.remade(dead_id, uuid4(), uuid4(), uuid4()) is None
+    assert await bench.dead.remade(dead_id, uuid4(), uuid4()) is None
 
 
 async def test_dead_letters_are_read_page_by_page_newest_first(bench: Bench) -> None:

@@ -6,7 +6,8 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any, cast
 
-from treadle.cli.happenings import clean, message_text
+from treadle.cli.clean import clean
+from treadle.cli.happenings import message_text
 
 WIDTH = 80
 

@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 import click
 
 from treadle import json
-from treadle.cli.happenings import clean
+from treadle.cli.clean import clean
 
 HEADER = ("CRON", "ASSISTANT", "SCHEDULE", "ZONE", "NEXT RUN", "LAST RUN")
 UNITS = ((86400, "d"), (3600, "h"), (60, "min"), (1, "s"))

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
 from langgraph_sdk.schema import StreamMode, StreamPart
 
+from treadle.cli.clean import clean
+
 # The stream modes that `read` understands.
 MODES: tuple[StreamMode, ...] = ("tasks", "messages-tuple", "custom")
-
-# All control characters but tab and newline: what a graph says must not steer the terminal.
-_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
 @dataclass(frozen=True)
@@ -104,11 +102,6 @@ def read(part: StreamPart) -> Iterator[Happening]:
             yield Failed(error_text(data))
         case _:
             pass
-
-
-def clean(text: str) -> str:
-    """The text without characters that steer a terminal."""
-    return _CONTROL.sub("", text)
 
 
 def _task(namespace: Sequence[str], data: Mapping[str, Any]) -> Happening:

@@ -18,6 +18,7 @@ COMMANDS = {
     "dev": "treadle.cli.dev:dev",
     "run": "treadle.cli.run:run",
     "cron": "treadle.cli.cron:cron",
+    "deadletter": "treadle.cli.deadletter:deadletter",
     "api": "treadle.cli.services:api",
     "worker": "treadle.cli.services:worker",
     "scheduler": "treadle.cli.services:scheduler",

@@ -24,6 +24,17 @@ _SERVERS: tuple[tuple[str, type[EmbeddedServer]], ...] = (
 
 
 @dataclass(frozen=True)
+class Link:
+    """A connection to NATS, as whatever publishes over one wants it."""
+
+    client: Client
+
+    @property
+    def connected(self) -> bool:
+        return self.client.is_connected
+
+
+@dataclass(frozen=True)
 class Addresses:
     """The addresses, with credentials; `found`: where they were read, for error messages."""
 
@@ -97,6 +108,9 @@ async def nats_client(where: Addresses) -> AsyncGenerator[Client]:
             name="treadle-cli",
             connect_timeout=CONNECT_SECS,
             allow_reconnect=False,
+            # Each address is tried twice; the client takes 0 for "again and again".
+            max_reconnect_attempts=1,
+            reconnect_time_wait=0,
             error_cb=failed,
         )
     except (OSError, TimeoutError, nats.errors.Error) as error:

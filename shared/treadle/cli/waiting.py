@@ -14,7 +14,8 @@ from langgraph_sdk.client import LangGraphClient
 from langgraph_sdk.errors import NotFoundError
 
 from treadle.cli.cancel import cancel
-from treadle.cli.happenings import clean, error_text
+from treadle.cli.clean import clean
+from treadle.cli.happenings import error_text
 from treadle.cli.journal import Journal
 from treadle.cli.jsonlines import JsonLines
 from treadle.cli.narrator import Line

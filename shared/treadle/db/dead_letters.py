@@ -14,7 +14,7 @@ import msgspec
 
 from treadle.db.pool import Connection, Pool, transaction
 from treadle.db.rows import Row, read
-from treadle.model import Record
+from treadle.model import Record, default_assistant_id
 
 # The newest first, from below an id.
 PAGE = """
@@ -87,7 +87,7 @@ class DeadRuns:
         row = await self._pool.fetchrow(GET, dead_id)
         return None if row is None else read(DeadRunInFull, row)
 
-    async def remade(self, dead_id: int, run_id: UUID, other_thread: UUID, assistant: UUID) -> Remade | None:
+    async def remade(self, dead_id: int, run_id: UUID, other_thread: UUID) -> Remade | None:
         """Make the run once more, and remove its dead letter, both or neither; None: there is no such dead letter.
 
         It goes on from where the dead run got to, unless later runs have used the thread since. Is the thread gone, as
@@ -96,22 +96,20 @@ class DeadRuns:
         Args:
             run_id: of the new run.
             other_thread: the thread of its own, should it need one.
-            assistant: whose it is if nobody knows any more.
         """
         async with transaction(self._pool) as connection:
             row = await connection.fetchrow(TAKE, dead_id)
             if row is None:
                 return None
-            return await _remade(connection, read(DeadRunInFull, row), run_id, other_thread, assistant)
+            return await _remade(connection, read(DeadRunInFull, row), run_id, other_thread)
 
     async def delete(self, dead_ids: Sequence[int]) -> list[int]:
         """Remove some of them; returns those that were there."""
         return [row["id"] for row in await self._pool.fetch(DELETE, dead_ids)]
 
 
-async def _remade(
-    connection: Connection, dead: DeadRunInFull, run_id: UUID, other_thread: UUID, assistant: UUID
-) -> Remade:
+async def _remade(connection: Connection, dead: DeadRunInFull, run_id: UUID, other_thread: UUID) -> Remade:
+    assistant = default_assistant_id(dead.graph_id)
     gone = await connection.fetchrow(LOCK_THREAD, dead.thread_id) is None
     goes_on = not gone and not await connection.fetchval(PASSED, dead.thread_id, dead.run_id)
     [row] = await connection.fetch(

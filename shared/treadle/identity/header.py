@@ -18,10 +18,10 @@ import msgspec
 from msgspec import Meta, Struct
 
 from treadle.errors import ConfigError, Unauthorized
+from treadle.messaging.requests import MESSAGE_ID, name_of
 from treadle.settings import Settings
 
 HEADER = "Treadle-Identity"
-MESSAGE_ID = "Nats-Msg-Id"
 AUDIENCE = "treadle"
 # The only one: a token that names another, `none` among them, is refused unread.
 ALGORITHM = "HS256"
@@ -100,6 +100,12 @@ def sign(
         jti=message_id,
     )
     return _signer.encode(msgspec.json.encode(claims), keys[0], algorithm=ALGORITHM)
+
+
+def shown(token: str) -> str:
+    """A token as people may see it: what it says, without the signature that makes it good."""
+    said, dot, _ = token.rpartition(".")
+    return f"{said}{dot}***"
 
 
 def signing_keys(text: str) -> list[bytes]:
@@ -240,8 +246,16 @@ def _check_message(claims: _Claims, subject: str, body: bytes, message_id: str |
         raise _refusal(f"it was signed for another subject than {subject}")
     if claims.body != _digest(body):
         raise _refusal("it was signed for another body")
-    if claims.jti != message_id:
+    if not _is_named(message_id, claims.jti):
         raise _refusal(f"it was signed for another `{MESSAGE_ID}` (its claim `jti`)")
+
+
+def _is_named(message_id: str | None, signed: str | None) -> bool:
+    """A request that is published again from a dead letter has another id, and the name that it had; or had none."""
+    if message_id is None:
+        return signed is None
+    name = name_of(message_id)
+    return signed == name or (signed is None and name != message_id)
 
 
 def _only(headers: Mapping[str, str], wanted: str) -> str | None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import re
 from collections.abc import AsyncGenerator, Iterable, Mapping
+from contextlib import aclosing
 from datetime import UTC, datetime
 from urllib.parse import quote, unquote
 
@@ -128,6 +129,37 @@ class DeadLetters:
             letter = _read(found)
             yield letter
             after = letter.sequence
+
+    async def newest(self, limit: int, *, source: str | None = None) -> list[DeadLetter]:
+        """The newest dead letters, newest first."""
+        first, upper = await self._bounds()
+        found: list[DeadLetter] = []
+        reach = limit
+        while len(found) < limit and upper > first:
+            lower = max(first, upper - reach)
+            found = [letter async for letter in self._between(lower, upper, source)] + found
+            upper, reach = lower, reach * 2  # there may be gaps
+        return found[: -limit - 1 : -1]
+
+    async def last(self) -> int:
+        """The place of the newest dead letter that there ever was; 0: there was none."""
+        _, upper = await self._bounds()
+        return upper - 1
+
+    async def _between(self, lower: int, upper: int, source: str | None) -> AsyncGenerator[DeadLetter]:
+        async with aclosing(self.each(after=lower - 1, source=source)) as letters:
+            async for letter in letters:
+                if letter.sequence >= upper:
+                    return
+                yield letter
+
+    async def _bounds(self) -> tuple[int, int]:
+        """The place of the oldest dead letter, and the one behind the newest."""
+        try:
+            state = (await self._stream.stream_info(DEAD_LETTERS_STREAM)).state
+        except nats.js.errors.NotFoundError:
+            return 1, 1
+        return max(state.first_seq, 1), state.last_seq + 1
 
     async def get(self, sequence: int) -> DeadLetter | None:
         """The dead letter at a place."""

@@ -75,7 +75,7 @@ def received(message: Msg) -> DurableRequest:
     return DurableRequest(
         subject=message.subject,
         source=message.subject.rpartition(".")[2],
-        message_id=_AGAIN.sub("", headers.get(MESSAGE_ID, ""), count=1) or place,
+        message_id=name_of(headers.get(MESSAGE_ID, "")) or place,
         body=message.data,
         headers=headers,
         place=place,
@@ -91,6 +91,11 @@ def _place(sequence: int, stored_at: datetime) -> str:
 def again(message_id: str, nonce: str) -> str:
     """The `Nats-Msg-Id` under which a request of this name is published once more."""
     return f"Treadle-Retry:{nonce};{message_id}"
+
+
+def name_of(message_id: str) -> str:
+    """The name of the request that has this `Nats-Msg-Id`, be it published for the first time or again."""
+    return _AGAIN.sub("", message_id, count=1)
 
 
 async def ensure_requests(stream: JetStreamContext, replicas: int, max_payload: int) -> None:

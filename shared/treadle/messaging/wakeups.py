@@ -15,11 +15,11 @@ from uuid import UUID
 import msgspec
 import nats.errors
 import nats.js.errors
+from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.js import JetStreamContext
 from nats.js.api import AckPolicy, ConsumerConfig, RetentionPolicy, StorageType, StreamConfig
 
-from treadle.messaging.connection import Nats
 from treadle.messaging.streams import ensure
 from treadle.messaging.subjects import (
     RUNS_STREAM,
@@ -53,6 +53,15 @@ class Source(StrEnum):
     CREATE = "create"
     SWEEPER = "sweeper"
     DELAY = "delay"
+
+
+class Connection(Protocol):
+    """What wake-ups are published over."""
+
+    @property
+    def client(self) -> Client: ...
+    @property
+    def connected(self) -> bool: ...
 
 
 class Waiting(Protocol):
@@ -90,7 +99,7 @@ async def ensure_stream(stream: JetStreamContext, replicas: int) -> None:
 class WakeupPublisher:
     """Publishes wake-ups and waits for JetStream to have stored them."""
 
-    def __init__(self, connection: Nats, replicas: int) -> None:
+    def __init__(self, connection: Connection, replicas: int) -> None:
         self._nats = connection
         self._stream = connection.client.jetstream()
         self._replicas = replicas
