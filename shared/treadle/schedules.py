@@ -56,11 +56,19 @@ class Schedule:
 
         In the second of two equal hours CronSim goes on from the first, and so begins with what is past.
         """
-        for local in CronSim(self._expression, moment.astimezone(self._zone)):
+        for local in self._from(moment.astimezone(self._zone)):
             due = local.astimezone(UTC)
             if due > moment:
                 return due
         return None
+
+    def _from(self, moment: datetime) -> CronSim:
+        """CronSim has Debian's rules for five fields only; with seconds, what goes by the day is no other thing."""
+        times = CronSim(self._expression, moment)
+        minute, hour = self._expression.split()[-5:-3]
+        if not minute.startswith("*") and not hour.startswith("*"):
+            times.fixup_tz, times.dt = self._zone, times.dt.replace(tzinfo=None)
+        return times
 
     def newest(self, first: datetime, until: datetime) -> datetime:
         """The last time up to a moment at which it is due, given an earlier such time."""

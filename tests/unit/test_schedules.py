@@ -41,6 +41,37 @@ def test_a_time_that_comes_twice_counts_once() -> None:
     ]
 
 
+def test_a_time_with_seconds_is_no_other() -> None:
+    assert due("30 2 * * * 15", "Europe/Berlin", "2026-03-28T12:00+01:00", 2) == [
+        "29 03:00+0200",
+        "30 02:30+0200",
+    ]
+    assert due("30 2 * * * 15", "Europe/Berlin", "2026-10-24T12:00+02:00", 2) == [
+        "25 02:30+0200",
+        "26 02:30+0100",
+    ]
+
+
+def test_what_was_due_in_the_first_of_two_equal_hours_is_past_in_the_second() -> None:
+    assert due("30 2 * * *", "Europe/Berlin", "2026-10-25T02:10+01:00", 1) == ["26 02:30+0100"]
+
+
+@pytest.mark.parametrize(
+    ("expression", "first", "until", "newest"),
+    [
+        ("* * * * * *", "2026-11-21T10:00:01Z", "2026-11-28T10:00:00.5Z", "2026-11-28T10:00:00Z"),
+        ("*/5 * * * *", "2026-11-21T10:00Z", "2026-11-21T10:04:59Z", "2026-11-21T10:00Z"),
+        ("*/5 * * * *", "2026-11-21T10:00Z", "2026-11-21T10:05Z", "2026-11-21T10:05Z"),
+        ("0 0 29 2 *", "2024-02-29T00:00Z", "2031-01-01T00:00Z", "2028-02-29T00:00Z"),
+        ("* * * 1 * *", "2026-01-01T00:00Z", "2026-11-21T10:00Z", "2026-01-31T23:59:59Z"),
+        ("0 9-17 * * mon-fri", "2026-11-16T09:00Z", "2026-11-22T10:00Z", "2026-11-20T17:00Z"),
+    ],
+)
+def test_the_newest_time_of_many(expression: str, first: str, until: str, newest: str) -> None:
+    begin, end = datetime.fromisoformat(first), datetime.fromisoformat(until)
+    assert Schedule(expression, None).newest(begin, end) == datetime.fromisoformat(newest)
+
+
 def test_what_goes_by_the_hour_is_due_every_hour() -> None:
     assert due("0 * * * *", "Europe/Berlin", "2026-10-25T01:30+02:00", 3) == [
         "25 02:00+0200",
