@@ -105,7 +105,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     treadle_cron_interval_secs: Annotated[
         float, Seconds, doc("How often the scheduler looks for crons that are due.")
     ] = 0.5
-    treadle_cron_batch: Annotated[int, Positive, doc("Crons whose runs are made in one transaction.")] = 250
+    treadle_cron_batch: Annotated[int, Positive, doc("Crons whose runs are made in one transaction.")] = 500
     treadle_cron_grace_secs: Annotated[
         float,
         Seconds,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -84,6 +84,13 @@ class Ticking:
         value = self.metrics.registry.get_sample_value("treadle_cron_ticks_total", {"outcome": outcome})
         assert value is not None
         return value
+
+
+async def run_through(ticking: Ticking, clock: Clock, *, minutes: int) -> None:
+    """Let time go by, a look every half minute."""
+    for _ in range(2 * minutes):
+        clock.set(clock.now + timedelta(seconds=30))
+        await ticking.duty.round()
 
 
 async def new_assistant(pool: Pool, graph: str = GRAPH) -> UUID:

@@ -58,11 +58,14 @@ class CronDuty:
         self.interval_secs = interval_secs
 
     async def round(self) -> int:
-        """Make ticks until none is due; workers are told of one batch while the next is made."""
+        """Make the ticks that were due when it began; workers are told of one batch while the next is made."""
+        began, now = perf_counter(), await self._clock()
         made = 0
         telling: asyncio.Task[None] | None = None
         try:
-            while batch := await self._make():
+            while batch := await self._make(now):
+                for tick, outcome in batch:
+                    self._note(tick, outcome, now, perf_counter() - began)
                 if telling is not None:
                     await telling
                 telling = asyncio.create_task(self._tell(batch), name="telling-of-ticks")
@@ -72,20 +75,15 @@ class CronDuty:
                 await telling
         return made
 
-    async def _make(self) -> list[tuple[NewTick, MadeTick]]:
+    async def _make(self, now: datetime) -> list[tuple[NewTick, MadeTick]]:
         """Make one tick of each cron that is due, as many as a batch holds; those that came to something."""
-        began, now = perf_counter(), await self._clock()
-        planned = [await self._planned(cron, now) for cron in await self._ticks.due(now, self._batch)]
+        planned = [await self.planned(cron, now) for cron in await self._ticks.due(now, self._batch)]
         if not planned:
             return []
         pairs = zip(planned, await self._ticks.make(planned), strict=True)
-        done = [(tick, made) for tick, made in pairs if made.outcome != "moved"]
-        accepted = now + timedelta(seconds=perf_counter() - began)
-        for tick, made in done:
-            self._note(tick, made, accepted)
-        return done
+        return [(tick, made) for tick, made in pairs if made.outcome != "moved"]
 
-    async def _planned(self, cron: Cron, now: datetime) -> NewTick:
+    async def planned(self, cron: Cron, now: datetime) -> NewTick:
         """The next tick of a cron that is due; one that cannot have a run has the reason instead."""
         due = cron.next_run_date or now
         try:
@@ -110,8 +108,13 @@ class CronDuty:
             return NewTick(cron, step.scheduled_for, step.following, None, str(error))
         return NewTick(cron, step.scheduled_for, step.following, row)
 
-    def _note(self, tick: NewTick, made: MadeTick, now: datetime) -> None:
-        """Count what came of a tick; an assistant that has changed is read again before the next attempt at it."""
+    def _note(self, tick: NewTick, made: MadeTick, now: datetime, since_secs: float) -> None:
+        """Count what came of a tick; an assistant that has changed is read again before the next attempt at it.
+
+        Args:
+            now: when the round began.
+            since_secs: how long ago that is.
+        """
         if tick.run is not None and self._creation.out_of_date(tick.run, made.outcome):
             return
         cron_id, late = tick.cron.cron_id, now - tick.scheduled_for
@@ -120,7 +123,7 @@ class CronDuty:
             log.warning("cron %s: ticks missed, the newest at %s", cron_id, tick.scheduled_for)
         if made.outcome == "created":
             self._metrics.cron_ticks["made"].inc()
-            self._metrics.cron_lateness.observe(max(0.0, late.total_seconds()))
+            self._metrics.cron_lateness.observe(late.total_seconds() + since_secs)
         elif tick.error == SKIPPED:
             self._metrics.cron_ticks["skipped"].inc()
         else:

@@ -9,6 +9,8 @@ import msgspec
 from treadle.model import Cron
 from treadle.schedules import Schedule
 
+MOMENT = timedelta(microseconds=1)
+
 
 class Plan(msgspec.Struct, frozen=True):
     """The tick to be made, and when the cron is due after it. `skip`: it was missed, and there is to be no run for it."""
@@ -31,7 +33,8 @@ def plan(cron: Cron, due: datetime, now: datetime, grace: timedelta) -> Plan:
     late = now - grace
     if due >= late:
         return Plan(due, _until(cron.end_time, schedule.after(due)))
-    newest = schedule.newest(due, late if cron.end_time is None else min(late, cron.end_time))
+    until = late - MOMENT
+    newest = schedule.newest(due, until if cron.end_time is None else min(until, cron.end_time))
     following = _until(cron.end_time, schedule.after(newest))
     return Plan(newest, following, skip=cron.on_missed == "skip")
 

@@ -247,7 +247,7 @@ class Runs:
 
     async def create_once(self, new: NewRun, key: RequestKey) -> Requested:
         """Accept a run, as `create` does, unless a request of this name has made one already. One round trip."""
-        [row] = await self._pool.fetch(CREATE_ONCE, *_parameters(new), key.source, key.message_id)
+        [row] = await self._pool.fetch(CREATE_ONCE, *parameters(new), key.source, key.message_id)
         created = None if row["outcome"] == "repeated" else _created(row)
         return Requested(row["run_id"], row["thread_id"], _run(row["run"]), created)
 
@@ -268,7 +268,7 @@ class Runs:
         return created
 
     async def _create(self, where: Pool | Connection, new: NewRun) -> Created:
-        rows = await where.fetch(CREATE, *_parameters(new))
+        rows = await where.fetch(CREATE, *parameters(new))
         return _created(rows[0]) if rows else Created("assistant_changed", (), None)
 
     async def claim(self, thread_id: UUID, lease: Lease) -> Claim:
@@ -413,8 +413,8 @@ def _unstorable(error: Exception) -> Outcome:
     )
 
 
-def _parameters(new: NewRun) -> tuple[object, ...]:
-    """What CREATE and CREATE_ONCE take, in their order."""
+def parameters(new: NewRun) -> tuple[object, ...]:
+    """What the statements that make a run take, in their order."""
     return (
         new.run_id,
         new.thread_id,

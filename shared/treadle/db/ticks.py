@@ -13,33 +13,35 @@ from uuid import UUID
 import asyncpg
 import msgspec
 
-from treadle import json
 from treadle.db.pool import Pool, clock
 from treadle.db.rows import read
-from treadle.db.runs import UNSTORABLE, CancelledRun, NewRun
+from treadle.db.runs import UNSTORABLE, CancelledRun, NewRun, parameters
 from treadle.model import Cron
 
 # Crons that are due, the longest waiting first; no more of them than can be held at once, however large they are.
 DUE = """
-with due as (select * from treadle.cron where enabled and next_run_date <= $1
-              order by next_run_date, cron_id limit $2),
-     sized as (select *, sum(pg_column_size(payload)) over (order by next_run_date, cron_id) as bytes from due)
-select * from sized where bytes - pg_column_size(payload) < $3 order by next_run_date, cron_id
+with due as (select * from treadle.cron where enabled and next_run_date <= $1 order by next_run_date limit $2),
+     sized as (select *, sum(pg_column_size(payload)) over (rows unbounded preceding) as bytes from due)
+select * from sized where bytes - pg_column_size(payload) < $3
 """
 # Make a batch of ticks in one transaction; in the order in which they are given, as far as locks go.
 MAKE = """
 select made.outcome, made.cancelled
   from unnest($1::uuid[], $2::timestamptz[], $3::timestamptz[], $4::timestamptz[], $5::timestamptz[], $6::text[],
-              $7::uuid[], $8::uuid[], $9::uuid[], $10::uuid[], $11::text[], $12::text[], $13::text[], $14::text[],
-              $15::text[], $16::text[], $17::boolean[], $18::text[], $19::text[], $20::text[], $21::float8[])
-       with ordinality as t (cron, seen, updated, scheduled, following, error, run, thread, assistant, revision, graph,
-                             kwargs, metadata, strategy, if_not_exists, route, stateless, thread_metadata,
-                             thread_config, ttl_strategy, ttl_minutes, place),
+              $7::uuid[], $8::uuid[], $9::uuid[], $10::text[], $11::json[], $12::jsonb[], $13::text[], $14::text[],
+              $15::interval[], $16::text[], $17::boolean[], $18::jsonb[], $19::jsonb[], $20::uuid[], $21::text[],
+              $22::float8[])
+       as t (cron, seen, updated, scheduled, following, error,
+             run, thread, assistant, graph, kwargs, metadata, strategy, if_not_exists,
+             delay, route, stateless, thread_metadata, thread_config, revision, ttl_strategy,
+             ttl_minutes),
        lateral treadle.make_tick(
-           t.cron, t.seen, t.updated, t.scheduled, t.following, t.error, t.run, t.thread, t.assistant, t.revision,
-           t.graph, t.kwargs::json, t.metadata::jsonb, t.strategy, t.if_not_exists, t.route, t.stateless,
-           t.thread_metadata::jsonb, t.thread_config::jsonb, t.ttl_strategy, t.ttl_minutes) as made
+           t.cron, t.seen, t.updated, t.scheduled, t.following, t.error, t.run, t.thread, t.assistant, t.graph,
+           t.kwargs, t.metadata, t.strategy, t.if_not_exists, t.delay, t.route, t.stateless, t.thread_metadata,
+           t.thread_config, t.revision, t.ttl_strategy, t.ttl_minutes) as made
 """
+# How many parameters of MAKE are about the run.
+OF_RUN = 16
 FORGET = """
 delete from treadle.tick t using (
     select cron_id, scheduled_for from treadle.tick
@@ -120,8 +122,8 @@ def _key(tick: NewTick) -> UUID:
 
 
 def _thread_id(tick: NewTick) -> UUID:
-    """In the order in which threads are locked; what has none locks none."""
-    return UUID(int=0) if tick.run is None else tick.run.thread_id
+    """In the order in which threads are locked; what locks none comes last, when nobody is waited for any more."""
+    return UUID(int=2**128 - 1) if tick.run is None else tick.run.thread_id
 
 
 def _cancelled(items: list[Any]) -> tuple[CancelledRun, ...]:
@@ -130,31 +132,7 @@ def _cancelled(items: list[Any]) -> tuple[CancelledRun, ...]:
 
 def _parameters(tick: NewTick) -> tuple[object, ...]:
     """As MAKE takes them."""
-    cron, run = tick.cron, tick.run
-    head = (
-        cron.cron_id,
-        cron.next_run_date,
-        cron.updated_at,
-        tick.scheduled_for,
-        tick.following,
-        tick.error,
-    )
-    if run is None:
-        return *head, *(None,) * 15
-    return (
-        *head,
-        run.run_id,
-        run.thread_id,
-        run.assistant_id,
-        run.assistant_revision,
-        run.graph_id,
-        json.text(run.kwargs),
-        json.jsonb_text(json.encode(run.metadata)),
-        run.strategy,
-        run.if_not_exists,
-        run.route,
-        run.stateless,
-        json.jsonb_text(json.encode(run.thread_metadata)),
-        json.jsonb_text(json.encode(run.thread_config)),
-        *run.lifetime,
-    )
+    cron = tick.cron
+    seen = cron.cron_id, cron.next_run_date, cron.updated_at
+    run = (None,) * OF_RUN if tick.run is None else parameters(tick.run)
+    return *seen, tick.scheduled_for, tick.following, tick.error, *run

@@ -28,9 +28,9 @@ create index tick_age on treadle.tick (made_at);
 -- written: the run was made from what the assistant no longer is, or the cron is no longer as it was seen).
 create function treadle.make_tick(
     p_cron uuid, p_seen timestamptz, p_updated timestamptz, p_scheduled timestamptz, p_next timestamptz, p_error text,
-    p_run uuid, p_thread uuid, p_assistant uuid, p_revision uuid, p_graph text, p_kwargs json, p_metadata jsonb,
-    p_strategy text, p_if_not_exists text, p_route text, p_stateless boolean,
-    p_thread_metadata jsonb, p_thread_config jsonb, p_ttl_strategy text, p_ttl_minutes double precision,
+    p_run uuid, p_thread uuid, p_assistant uuid, p_graph text, p_kwargs json, p_metadata jsonb,
+    p_strategy text, p_if_not_exists text, p_delay interval, p_route text, p_stateless boolean,
+    p_thread_metadata jsonb, p_thread_config jsonb, p_revision uuid, p_ttl_strategy text, p_ttl_minutes double precision,
     out outcome text, out cancelled jsonb
 ) language plpgsql as $$
 declare
@@ -66,7 +66,7 @@ begin
     end if;
     perform treadle.bring_thread(p_thread, p_thread_metadata, p_ttl_strategy, p_ttl_minutes);
     v_made := treadle.create_run(p_run, p_thread, p_assistant, p_graph, p_kwargs, p_metadata, p_strategy,
-                                 p_if_not_exists, null, p_route, p_stateless, p_thread_metadata, p_thread_config);
+                                 p_if_not_exists, p_delay, p_route, p_stateless, p_thread_metadata, p_thread_config);
     outcome := v_made.outcome;
     cancelled := v_made.cancelled;
     if outcome <> 'created' then
