@@ -17,7 +17,7 @@ from treadle import json
 from treadle.checkpoint.fenced import FencedSaver
 from treadle.checkpoint.pool import ConnectionPool, checkpoint_pool
 from treadle.db.pool import Pool
-from treadle.db.queue import DuePlace, Queue
+from treadle.db.queue import DuePlace, Queue, WaitingPlace
 from treadle.db.runs import (
     CREATE,
     FINISH,
@@ -804,12 +804,14 @@ async def test_runs_that_are_due_at_the_same_moment_are_all_found_batch_by_batch
 
 
 async def test_only_heads_of_threads_without_a_running_run_are_overdue(bench: Bench) -> None:
-    begin = await bench.queue.clock() - timedelta(hours=1)
+    begin = WaitingPlace(await bench.queue.clock() - timedelta(hours=1), 0)
     head = await bench.create()
     await bench.create()
     await bench.create(delay_secs=60)
 
-    assert [run.run_id for run in await bench.queue.overdue(0, 10, begin)] == [head.run_id]
+    [overdue] = await bench.queue.overdue(0, 10, begin)
+    assert overdue.run_id == head.run_id
+    assert await bench.queue.overdue(0, 10, overdue.place) == []
     assert await bench.queue.overdue(60, 10, begin) == []
     await bench.claimed()
     assert await bench.queue.overdue(0, 10, begin) == []

@@ -11,37 +11,40 @@ import msgspec
 
 from treadle.db.pool import Pool, clock
 
-# Heads of threads that have waited too long: pending and due, with nothing running before them. Oldest first,
+# All of these compare with the clock as it was when the statement began: an index cannot be searched for what is older than
+# `clock_timestamp()`, which may change from row to row, and everything that is not due yet would be read.
+
+# Heads of threads that have waited too long: pending and due, with nothing running before them. Longest waiting first,
 # from where the last look ended, so that runs nobody can serve do not hide the others.
 OVERDUE = """
-select r.run_id, r.thread_id, r.route, r.attempt, r.created_at,
+select r.run_id, r.thread_id, r.route, r.attempt, greatest(r.updated_at, r.not_before) as since, r.seq,
        extract(epoch from clock_timestamp() - greatest(r.updated_at, r.not_before))::float8 as waited_secs
   from treadle.run r
- where r.status = 'pending' and r.created_at > $3
-   and greatest(r.updated_at, r.not_before) < clock_timestamp() - make_interval(secs => $1)
+ where r.status = 'pending' and (greatest(r.updated_at, r.not_before), r.seq) > ($3, $4)
+   and greatest(r.updated_at, r.not_before) < statement_timestamp() - make_interval(secs => $1)
    and not exists (select from treadle.run o where o.thread_id = r.thread_id and o.status = 'running')
    and not exists (select from treadle.run o where o.thread_id = r.thread_id and o.status = 'pending'
                       and o.seq < r.seq and (o.not_before is null or o.not_before <= clock_timestamp()))
- order by r.created_at limit $2
+ order by greatest(r.updated_at, r.not_before), r.seq limit $2
 """
 # Runs whose worker is dead, hangs, or is cut off.
 LEASELESS = """
-select r.run_id, r.thread_id, r.route, r.attempt, r.created_at,
+select r.run_id, r.thread_id, r.route, r.attempt,
        extract(epoch from clock_timestamp() - l.lease_until)::float8 as waited_secs
   from treadle.lease l join treadle.run r using (run_id)
- where l.lease_until < clock_timestamp() order by l.lease_until limit $1
+ where l.lease_until < statement_timestamp() order by l.lease_until limit $1
 """
 # Delayed runs that have come due since the last look. Many may be due at the same moment: the run's id orders those.
 COME_DUE = """
 select run_id, thread_id, route, attempt, created_at, not_before, 0::float8 as waited_secs from treadle.run
- where status = 'pending' and not_before is not null and not_before <= clock_timestamp()
+ where status = 'pending' and not_before is not null and not_before <= statement_timestamp()
    and not_before >= $1 and (not_before, run_id) > ($1, $2)
  order by not_before, run_id limit $3
 """
 QUEUE = """
 select route, count(*) as depth,
        extract(epoch from clock_timestamp() - min(coalesce(not_before, created_at)))::float8 as oldest_secs
-  from treadle.run where status = 'pending' and (not_before is null or not_before <= clock_timestamp())
+  from treadle.run where status = 'pending' and greatest(updated_at, not_before) <= statement_timestamp()
  group by route
 """
 
@@ -53,8 +56,23 @@ class WaitingRun(msgspec.Struct, frozen=True):
     thread_id: UUID
     route: str
     attempt: int
-    created_at: datetime
     waited_secs: float
+
+
+class WaitingPlace(NamedTuple):
+    """A place among those that wait: since when, and which of those that wait since then."""
+
+    since: datetime
+    seq: int
+
+
+class OverdueRun(WaitingRun, frozen=True):
+    since: datetime
+    seq: int
+
+    @property
+    def place(self) -> WaitingPlace:
+        return WaitingPlace(self.since, self.seq)
 
 
 class DueRun(WaitingRun, frozen=True):
@@ -96,9 +114,9 @@ class Queue:
         rows = await self._pool.fetch(QUEUE)
         return [RouteQueue(row["route"], row["depth"], row["oldest_secs"]) for row in rows]
 
-    async def overdue(self, age_secs: float, limit: int, after: datetime) -> list[WaitingRun]:
-        """Runs created after a moment that nobody seems to have been told of for `age_secs`, oldest first."""
-        return _each(WaitingRun, await self._pool.fetch(OVERDUE, age_secs, limit, after))
+    async def overdue(self, age_secs: float, limit: int, after: WaitingPlace) -> list[OverdueRun]:
+        """Runs behind a place that nobody seems to have been told of for `age_secs`, longest waiting first."""
+        return _each(OverdueRun, await self._pool.fetch(OVERDUE, age_secs, limit, *after))
 
     async def leaseless(self, limit: int) -> list[WaitingRun]:
         """Running runs whose lease has ended."""

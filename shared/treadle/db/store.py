@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from treadle.db.pool import Pool
 
-# Items whose time is over, the longest ended first. One that is being refreshed at this moment is passed over.
+# Items whose time is over, the longest ended first. One that is being refreshed at this moment is passed over. The lock
+# keeps each in its place until it is removed there.
 EXPIRE = """
-with ended as (
-    select prefix, key from store where expires_at < clock_timestamp()
-     order by expires_at limit $1 for update skip locked
-),
-gone as (
-    delete from store using ended where store.prefix = ended.prefix and store.key = ended.key returning 1
+with gone as (
+    delete from store where ctid = any(array(
+        select ctid from store where expires_at < statement_timestamp()
+         order by expires_at limit $1 for update skip locked))
+    returning 1
 )
 select count(*) from gone
 """

@@ -26,14 +26,14 @@ DELETE = "select * from treadle.delete_threads($1)"
 # Stateless threads whose result nobody can wait for any more, with all that they own.
 FORGET_GONE = """
 select count(*) from treadle.delete_threads(array(
-    select thread_id from treadle.thread where gone_at < clock_timestamp() - make_interval(secs => $1)
+    select thread_id from treadle.thread where gone_at < statement_timestamp() - make_interval(secs => $1)
      order by gone_at limit $2 for update skip locked))
 """
 EXPIRE = "select * from treadle.expire_threads($1)"
 # Those that are to be pruned; what happens on one in the meantime puts it off again.
 DUE_FOR_PRUNING = """
 select thread_id from treadle.thread
- where expires_at <= clock_timestamp() and ttl_strategy = 'keep_latest' and status <> 'busy'
+ where expires_at <= statement_timestamp() and ttl_strategy = 'keep_latest' and status <> 'busy'
  order by expires_at limit $1
 """
 # Until something happens on it again there is nothing more to prune.

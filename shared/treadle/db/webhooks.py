@@ -31,7 +31,7 @@ select webhook_id, run_id, url, run, "values", attempts,
 """
 TAKE_DUE = f"""
 with due as (
-    select webhook_id from treadle.webhook where state = 'owed' and due_at <= clock_timestamp()
+    select webhook_id from treadle.webhook where state = 'owed' and due_at <= statement_timestamp()
      order by due_at limit $2 for update skip locked
 ) {TAKEN}
 """  # noqa: S608 - all of it stands here
@@ -55,8 +55,9 @@ update treadle.webhook
 """
 # Records of what was settled long ago, a batch at a time.
 FORGET = """
-delete from treadle.webhook where webhook_id in (
-    select webhook_id from treadle.webhook where settled_at < clock_timestamp() - $1::interval limit $2)
+delete from treadle.webhook where webhook_id = any(array(
+    select webhook_id from treadle.webhook where settled_at < statement_timestamp() - $1::interval
+     order by settled_at limit $2 for update skip locked))
 """
 
 
