@@ -189,6 +189,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     treadle_webhook_interval_secs: Annotated[
         float, Seconds, doc("How often the scheduler looks for webhooks that are due.")
     ] = 1
+    treadle_webhook_at_once: Annotated[
+        int, Positive, doc("Webhooks that the scheduler delivers at the same time.")
+    ] = 64
     treadle_webhook_keep_secs: Annotated[
         float, SecondsOrNone, doc("How long the record of a delivered or failed webhook is kept.")
     ] = 604800
@@ -202,6 +205,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     ] = 604800
     treadle_dead_letter_keep_secs: Annotated[float, Seconds, doc("How long dead letters are kept.")] = 2592000
 
+    treadle_run_keep_secs: Annotated[
+        float,
+        SecondsOrNone,
+        doc("How long an ended run is kept that is not its thread's newest; 0: as long as its thread."),
+    ] = 0
     treadle_retention_interval_secs: Annotated[
         float, Seconds, doc("How often the scheduler looks for what has been kept for long enough.")
     ] = 10

@@ -12,6 +12,7 @@ from treadle.checkpoint.pruning import Pruning
 from treadle.db.leader import Leadership
 from treadle.db.queue import Queue
 from treadle.db.requests import RequestNames
+from treadle.db.retention import DeadLetters, RunRecords
 from treadle.db.run_events import RunEventOutbox
 from treadle.db.store import StoreItems
 from treadle.db.threads import Threads
@@ -30,7 +31,7 @@ from treadle_scheduler.lifetimes import Lifetimes
 from treadle_scheduler.parts import Parts, build
 from treadle_scheduler.removal import Removal
 from treadle_scheduler.run_events import RunEvents
-from treadle_scheduler.sweeper import Sweeper
+from treadle_scheduler.sweeper import Leaseless, Untold, Waking
 from treadle_scheduler.webhooks import WebhookDuty
 
 log = logging.getLogger(__name__)
@@ -62,6 +63,7 @@ async def _work(given: Given) -> None:
         webhooks = WebhookDuty(
             webhook_delivery(parts.pool, sender, settings, parts.metrics),
             settings.treadle_webhook_interval_secs,
+            settings.treadle_webhook_at_once,
         )
         tasks.create_task(webhooks.outbox.run(), name="webhooks")
         lead = Leadership(parts.pool, "scheduler", parts.holder, settings.treadle_leader_lease_secs)
@@ -72,15 +74,11 @@ async def _work(given: Given) -> None:
 
 def _duties(parts: Parts) -> Sequence[Duty]:
     settings, config = parts.given.settings, parts.given.config
-    queue = Queue(parts.pool)
+    queue, waking = Queue(parts.pool), Waking(parts.publisher, parts.metrics)
+    sweeps = settings.treadle_sweep_interval_secs, settings.treadle_sweep_batch
     return [
-        Sweeper(
-            queue,
-            parts.publisher,
-            parts.metrics,
-            settings.treadle_sweep_interval_secs,
-            settings.treadle_sweep_batch,
-        ),
+        Untold(queue, waking, *sweeps),
+        Leaseless(queue, waking, *sweeps),
         Delays(queue, parts.publisher, parts.metrics, settings.treadle_delay_interval_secs),
         _run_events(parts),
         Lifetimes(
@@ -107,13 +105,20 @@ def _removals(parts: Parts) -> Sequence[Duty]:
 
     threads, webhooks, ticks = Threads(parts.removals), Webhooks(parts.removals), Ticks(parts.removals)
     names = RequestNames(parts.removals)
-    return [
+    letters = DeadLetters(parts.removals)
+    removals = [
         removal("expire", partial(threads.forget_gone, settings.treadle_stateless_ttl_secs)),
         Removal("forget", StoreItems(parts.removals).expire, store.sweep_interval_secs, batch),
         removal("forget_requests", partial(names.forget, settings.treadle_request_keep_secs)),
         removal("forget_ticks", partial(ticks.forget, settings.treadle_tick_keep_secs)),
         removal("forget_webhooks", partial(webhooks.forget, settings.treadle_webhook_keep_secs)),
+        removal("forget_dead_letters", partial(letters.forget, settings.treadle_dead_letter_keep_secs)),
     ]
+    if settings.treadle_run_keep_secs:
+        # Whoever can still read a run's events finds the run.
+        keep_secs = max(settings.treadle_run_keep_secs, settings.treadle_events_ttl_secs)
+        removals.append(removal("forget_runs", partial(RunRecords(parts.removals).forget, keep_secs)))
+    return removals
 
 
 def _run_events(parts: Parts) -> RunEvents:

@@ -7,18 +7,16 @@ from treadle.telemetry.metrics import Duty as DutyName
 from treadle.webhooks.delivery import Delivery
 from treadle.webhooks.outbox import Outbox
 
-AT_ONCE = 64
-
 
 class WebhookDuty:
     """Begins an attempt for each webhook that is due. A slow receiver keeps one place, and not the round."""
 
     name: DutyName = "webhook"
 
-    def __init__(self, delivery: Delivery, interval_secs: float) -> None:
+    def __init__(self, delivery: Delivery, interval_secs: float, at_once: int) -> None:
         self._delivery = delivery
         self.interval_secs = interval_secs
-        self.outbox = Outbox[Owed](delivery.attempt, at_once=AT_ONCE, waiting=0)
+        self.outbox = Outbox[Owed](delivery.attempt, at_once=at_once, waiting=0)
 
     async def round(self) -> int:
         """Take as many as there are places for."""

@@ -18,7 +18,7 @@ import nats.js.errors
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.js import JetStreamContext
-from nats.js.api import AckPolicy, ConsumerConfig, RetentionPolicy, StorageType, StreamConfig
+from nats.js.api import AckPolicy, ConsumerConfig, PubAck, RetentionPolicy, StorageType, StreamConfig
 
 from treadle.messaging.streams import ensure
 from treadle.messaging.subjects import (
@@ -107,36 +107,40 @@ class WakeupPublisher:
     async def publish(
         self, run: Waiting, source: Source, *, nonce: str = "", headers: Mapping[str, str] | None = None
     ) -> bool:
-        """Tell the workers of the run's route to look at its thread; False when NATS did not take it.
+        """Tell the workers of the run's route to look at its thread; False when NATS did not take it."""
+        return await self.send(run, source, nonce=nonce, headers=headers) is not None
+
+    async def send(
+        self, run: Waiting, source: Source, *, nonce: str = "", headers: Mapping[str, str] | None = None
+    ) -> PubAck | None:
+        """The same; returns JetStream's answer, which tells a repetition that it dropped.
 
         Args:
             nonce: tells repetitions of one source apart; JetStream drops a message id that it has seen lately.
             headers: trace context.
         """
         if not self._nats.connected:
-            return False
+            return None
         parts = [str(run.run_id), str(run.attempt)] + ([] if source is Source.CREATE else [source, nonce])
         message = {"Nats-Msg-Id": ":".join(parts), **(headers or {})}
         payload = _encode(Wakeup(run.run_id, run.thread_id))
         subject = wakeup_subject(run.route, run.thread_id)
         try:
-            await self._stream.publish(subject, payload, timeout=PUBLISH_TIMEOUT_SECS, headers=message)
+            return await self._stream.publish(subject, payload, timeout=PUBLISH_TIMEOUT_SECS, headers=message)
         except nats.js.errors.NoStreamResponseError:
             return await self._publish_again(subject, payload, message)
         except NATS_ERRORS as error:
             log.warning("wake-up of run %s not published (%r); the sweeper will", run.run_id, error)
-            return False
-        return True
+            return None
 
-    async def _publish_again(self, subject: str, payload: bytes, headers: dict[str, str]) -> bool:
+    async def _publish_again(self, subject: str, payload: bytes, headers: dict[str, str]) -> PubAck | None:
         """NATS is up but has lost the stream: make it anew."""
         try:
             await ensure_stream(self._stream, self._replicas)
-            await self._stream.publish(subject, payload, timeout=PUBLISH_TIMEOUT_SECS, headers=headers)
+            return await self._stream.publish(subject, payload, timeout=PUBLISH_TIMEOUT_SECS, headers=headers)
         except NATS_ERRORS as error:
             log.warning("the stream %s cannot be made: %r", RUNS_STREAM, error)
-            return False
-        return True
+            return None
 
 
 class Delivery:

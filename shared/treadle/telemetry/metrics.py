@@ -41,18 +41,23 @@ LeaseLoss: TypeAlias = Literal["taken_over", "unreachable"]
 WakeupSource: TypeAlias = Literal["create", "sweeper", "delay", "schedule"]
 """delay: by the scheduler, for a run that has come due; schedule: by NATS, where it keeps schedules."""
 Duty: TypeAlias = Literal[
-    "wake",
-    "delay",
-    "expire",
-    "forget",
-    "ttl",
+    "untold",
+    "leaseless",
     "webhook",
-    "forget_webhooks",
+    "delay",
     "cron",
+    "run_events",
+    "expire",
+    "ttl",
+    "forget",
     "forget_requests",
     "forget_ticks",
-    "run_events",
+    "forget_webhooks",
+    "forget_dead_letters",
+    "forget_runs",
 ]
+"""untold: pending runs that no worker seems to know of; leaseless: running ones whose worker is gone; webhook: those that
+were not delivered; expire to the last: removals, which docs/retention.md lists."""
 TickOutcome: TypeAlias = Literal["made", "refused", "skipped"]
 """refused: its run cannot be made; skipped: it was missed, and its cron skips those."""
 RequestOutcome: TypeAlias = Literal["accepted", "repeated", "refused", "postponed"]
