@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple, cast
+from uuid import UUID
 
 import asyncpg
 import pytest
@@ -16,7 +17,7 @@ import pytest_asyncio
 
 from tests.integration.conftest import at_the_server, url_of
 from treadle import json
-from treadle.db import queue, retention, store, threads, webhooks
+from treadle.db import queue, retention, store, threads, ticks, webhooks
 from treadle.db.pool import prepare
 from treadle.dev.servers import EmbeddedPostgres
 from treadle.migrate import migrate
@@ -54,6 +55,8 @@ select md5('later ' || n)::uuid, 'busy' from generate_series(%(first)s, %(last)s
 insert into treadle.run (run_id, thread_id, assistant_id, graph_id, kwargs, not_before)
 select md5('delayed ' || n)::uuid, md5('later ' || n)::uuid, md5('a')::uuid, 'agent', '{}', now() + interval '1 day'
   from generate_series(%(first)s, %(last)s, 50) n;
+insert into treadle.tick (cron_id, scheduled_for)
+select md5('cron')::uuid, now() + make_interval(secs => n) from generate_series(%(first)s, %(last)s, 10) n;
 insert into store (prefix, key, value, expires_at)
 select 'memories', 'kept ' || n, '{}', case mod(n, 20) when 1 then now() + interval '1 day' end
   from generate_series(%(first)s, %(last)s, 10) n;
@@ -85,6 +88,9 @@ select gen_random_uuid(), gen_random_uuid(), 'https://example.com', 'success', s
 insert into treadle.dead_letter (run_id, thread_id, graph_id, attempts, reason, created_at)
 select gen_random_uuid(), gen_random_uuid(), 'agent', 3, 'worker lost', now() - interval '40 days'
   from generate_series(1, 20);
+insert into treadle.tick (cron_id, scheduled_for, made_at)
+select md5('cron')::uuid, now() - make_interval(days => 40, secs => n), now() - interval '40 days'
+  from generate_series(1, 20) n;
 insert into store (prefix, key, value, expires_at) select 'memories', 'due ' || n, '{}', now() - interval '1 day'
   from generate_series(1, 20) n;
 """
@@ -101,10 +107,11 @@ class Duty(NamedTuple):
 DUTIES = {
     "untold": Duty(queue.OVERDUE, [2.0, 500, LONG_AGO, 0], "run_untold"),
     "leaseless": Duty(queue.LEASELESS, [500], "lease_end"),
-    "delays": Duty(queue.COME_DUE, [LONG_AGO, 1000], "run_delayed"),
+    "delays": Duty(queue.COME_DUE, [LONG_AGO, UUID(int=0), 1000], "run_delayed"),
     "metrics": Duty(queue.QUEUE, [], "run_untold"),
     "webhooks": Duty(webhooks.TAKE_DUE, [timedelta(seconds=30), 64], "webhook_due"),
     "webhook records": Duty(webhooks.FORGET, [DAYS, 200], "webhook_settled"),
+    "ticks": Duty(ticks.FORGET, [DAYS, 200], "tick_age"),
     "stateless": Duty(threads.FORGET_GONE, [60.0, 200], "thread_gone"),
     "expired": Duty(threads.EXPIRE, [100], "thread_expiry"),
     "pruned": Duty(threads.DUE_FOR_PRUNING, [100], "thread_expiry"),
@@ -114,7 +121,7 @@ DUTIES = {
 }
 
 
-GROWING = {"run", "thread", "webhook", "webhook_attempt", "dead_letter", "store"}
+GROWING = {"run", "thread", "webhook", "webhook_attempt", "dead_letter", "store", "tick"}
 
 
 class Cost(NamedTuple):

@@ -43,10 +43,9 @@ select made.outcome, made.cancelled
 # How many parameters of MAKE are about the run.
 OF_RUN = 16
 FORGET = """
-delete from treadle.tick t using (
-    select cron_id, scheduled_for from treadle.tick
-     where made_at < statement_timestamp() - $1::interval order by made_at limit $2 for update skip locked
-) as old where t.cron_id = old.cron_id and t.scheduled_for = old.scheduled_for
+delete from treadle.tick where ctid = any(array(
+    select ctid from treadle.tick
+     where made_at < statement_timestamp() - $1::interval order by made_at limit $2 for update skip locked))
 returning 1
 """
 
