@@ -59,6 +59,7 @@ async def kept() -> AsyncGenerator[Kept]:
         "TREADLE_RETENTION_INTERVAL_SECS": "0.2",
         "TREADLE_RETENTION_BATCH": "2",
         "TREADLE_SWEEP_INTERVAL_SECS": "0.5",
+        "TREADLE_WEBHOOK_RETRY_SECS": "0.2",
         "TREADLE_WEBHOOK_ALLOWED_NETWORKS": "127.0.0.0/8",
     }
     port = free_port()
@@ -132,7 +133,7 @@ async def counted(kept: Kept, table: str, number: int, where: str, *parameters: 
 
 
 async def test_each_kind_of_repair_is_counted(kept: Kept) -> None:
-    """A run that nobody was told of, one whose worker is gone, and a webhook whose deliverer is."""
+    """A run that nobody was told of, one whose worker is gone, and a webhook that its receiver did not take."""
     untold, lost = await told_nobody(kept), await told_nobody(kept)
     await kept.db.execute(
         "with begun as (update treadle.run set status = 'running', attempt = 1, started_at = now() where run_id = $1)"
@@ -140,15 +141,12 @@ async def test_each_kind_of_repair_is_counted(kept: Kept) -> None:
         lost,
     )
     await kept.db.execute("update treadle.run set not_before = null where run_id = $1", untold)
-    await kept.db.execute(
-        "insert into treadle.webhook (run_id, thread_id, url, status, run) values ($1, $1, $2, 'rollback', '{}')",
-        uuid4(),
-        kept.receiver.url("/owed"),
-    )
+    kept.receiver.answers["/owed"].append("503 Not Now")
+    await wait(kept.client, None, "steps", input={"text": "a"}, webhook=kept.receiver.url("/owed"))
     await until(
         lambda: counted(kept, "run", 2, "run_id = any($1::uuid[]) and status = 'success'", [untold, lost])
     )
-    await kept.receiver.got("/owed")
+    await kept.receiver.got("/owed", 2)
     assert await kept.db.fetchval("select attempt from treadle.run where run_id = $1", lost) == 2
     for duty in ("untold", "leaseless", "webhook"):
         assert await kept.repaired(duty) >= 1, duty

@@ -17,7 +17,7 @@ import pytest_asyncio
 
 from tests.integration.conftest import at_the_server, url_of
 from treadle import json
-from treadle.db import queue, retention, store, threads, ticks, webhooks
+from treadle.db import queue, requests, retention, store, threads, ticks, webhooks
 from treadle.db.pool import prepare
 from treadle.dev.servers import EmbeddedPostgres
 from treadle.migrate import migrate
@@ -55,6 +55,8 @@ select md5('later ' || n)::uuid, 'busy' from generate_series(%(first)s, %(last)s
 insert into treadle.run (run_id, thread_id, assistant_id, graph_id, kwargs, not_before)
 select md5('delayed ' || n)::uuid, md5('later ' || n)::uuid, md5('a')::uuid, 'agent', '{}', now() + interval '1 day'
   from generate_series(%(first)s, %(last)s, 50) n;
+insert into treadle.request (source, message_id, run_id, thread_id)
+select 'kept', n, md5('run')::uuid, md5('thread')::uuid from generate_series(%(first)s, %(last)s, 10) n;
 insert into treadle.tick (cron_id, scheduled_for)
 select md5('cron')::uuid, now() + make_interval(secs => n) from generate_series(%(first)s, %(last)s, 10) n;
 insert into store (prefix, key, value, expires_at)
@@ -88,6 +90,8 @@ select gen_random_uuid(), gen_random_uuid(), 'https://example.com', 'success', s
 insert into treadle.dead_letter (run_id, thread_id, graph_id, attempts, reason, created_at)
 select gen_random_uuid(), gen_random_uuid(), 'agent', 3, 'worker lost', now() - interval '40 days'
   from generate_series(1, 20);
+insert into treadle.request (source, message_id, run_id, thread_id, accepted_at)
+select 'old', n, md5('run')::uuid, md5('thread')::uuid, now() - interval '40 days' from generate_series(1, 20) n;
 insert into treadle.tick (cron_id, scheduled_for, made_at)
 select md5('cron')::uuid, now() - make_interval(days => 40, secs => n), now() - interval '40 days'
   from generate_series(1, 20) n;
@@ -111,6 +115,7 @@ DUTIES = {
     "metrics": Duty(queue.QUEUE, [], "run_untold"),
     "webhooks": Duty(webhooks.TAKE_DUE, [timedelta(seconds=30), 64], "webhook_due"),
     "webhook records": Duty(webhooks.FORGET, [DAYS, 200], "webhook_settled"),
+    "requests": Duty(requests.FORGET, [DAYS, 200], "request_age"),
     "ticks": Duty(ticks.FORGET, [DAYS, 200], "tick_age"),
     "stateless": Duty(threads.FORGET_GONE, [60.0, 200], "thread_gone"),
     "expired": Duty(threads.EXPIRE, [100], "thread_expiry"),
@@ -121,7 +126,7 @@ DUTIES = {
 }
 
 
-GROWING = {"run", "thread", "webhook", "webhook_attempt", "dead_letter", "store", "tick"}
+GROWING = {"run", "thread", "webhook", "webhook_attempt", "dead_letter", "store", "tick", "request"}
 
 
 class Cost(NamedTuple):

@@ -8,10 +8,9 @@ from treadle.db.pool import Pool
 
 # The oldest of those that were accepted long ago. What another process removes at this moment is its own.
 FORGET = """
-delete from treadle.request q using (
-    select source, message_id from treadle.request
-     where accepted_at < clock_timestamp() - $1::interval order by accepted_at limit $2 for update skip locked
-) as old where q.source = old.source and q.message_id = old.message_id
+delete from treadle.request where ctid = any(array(
+    select ctid from treadle.request
+     where accepted_at < statement_timestamp() - $1::interval order by accepted_at limit $2 for update skip locked))
 """
 
 
