@@ -9,16 +9,20 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import signal
 import sys
 import tempfile
 import time
+from collections import defaultdict
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import asyncpg
 import msgspec
+import psutil
 
 from bench.load import positive
 from bench.machine import Machine, Source, this_machine, this_source
@@ -44,7 +48,8 @@ STEPS = 4
 
 FILL = """
 insert into treadle.cron (cron_id, assistant_id, schedule, on_run_completed, payload, next_run_date)
-select gen_random_uuid(), $1, $2, 'delete', json_build_object('assistant_id', $1::text, 'input', json_build_object()), $3
+select gen_random_uuid(), $1::uuid, $2, 'delete',
+       json_build_object('assistant_id', $1::uuid, 'input', json_build_object()), $3
   from generate_series(1, $4)
 """
 SO_FAR = """
@@ -90,14 +95,28 @@ class CronResults(msgspec.Struct, frozen=True):
     goals: list[Verdict]
     counts: dict[str, int]
     seconds: dict[str, float]
+    # Of the cores, by program, over the same time: what other programs do meanwhile changes it little.
+    cpu_seconds: dict[str, float]
+
+
+class Measured(msgspec.Struct, frozen=True):
+    """What one run of the benchmark found, as `CronResults` has it."""
+
+    counts: dict[str, int]
+    seconds: dict[str, float]
+    cpu_seconds: dict[str, float]
 
 
 class TooSlow(TreadleError):
     """The runs had not ended when the benchmark lost patience."""
 
 
-async def measure(plan: Plan, progress: Progress) -> tuple[dict[str, int], dict[str, float]]:
-    """The counts and the seconds."""
+async def measure(plan: Plan, progress: Progress) -> Measured:
+    """Carry out the plan.
+
+    Raises:
+        ServiceFailed, TooSlow: as they say.
+    """
     with tempfile.TemporaryDirectory(prefix="treadle-bench-") as logs:
         progress.step("start servers and services")
         async with temporary_servers() as servers:
@@ -115,26 +134,26 @@ async def measure(plan: Plan, progress: Progress) -> tuple[dict[str, int], dict[
                     await database.close()
 
 
-async def _measure(
-    plan: Plan, progress: Progress, database: asyncpg.Connection[asyncpg.Record]
-) -> tuple[dict[str, int], dict[str, float]]:
+async def _measure(plan: Plan, progress: Progress, database: asyncpg.Connection[asyncpg.Record]) -> Measured:
     progress.step(f"write {plan.crons:,} crons")
     due = await _fill(database, plan.crons)
     progress.step(f"wait until they are due, at {due:%H:%M:%S} UTC")
     await asyncio.sleep(due.timestamp() - time.time())
     progress.step("watch their runs")
+    before = cpu_seconds()
     accepted = await _watch(database, due, plan.crons, progress)
+    used = {program: secs - before.get(program, 0.0) for program, secs in cpu_seconds().items()}
     moments = await database.fetchrow(MOMENTS, due)
     counts = await database.fetchrow(COUNTS)
     assert moments is not None
     assert counts is not None
-    return dict(counts), {"accepted_s": accepted, **moments}
+    return Measured(dict(counts), {"accepted_s": accepted, **moments}, used)
 
 
 async def _fill(database: asyncpg.Connection[asyncpg.Record], crons: int) -> datetime:
-    """Write crons that are due once in a year, in the same second; returns when that is."""
+    """Write crons that are due once a day, in the same second; returns when that is."""
     due = (datetime.now(UTC) + LEAD).replace(microsecond=0)
-    schedule = f"{due.minute} {due.hour} {due.day} {due.month} * {due.second}"
+    schedule = f"{due.minute} {due.hour} * * * {due.second}"
     await database.execute(FILL, default_assistant_id(GRAPH), schedule, due, crons)
     await database.execute("vacuum analyze treadle.cron")
     return due
@@ -166,6 +185,23 @@ async def _watch(
         await asyncio.sleep(POLL_SECS)
 
 
+def cpu_seconds() -> dict[str, float]:
+    """What each program that the benchmark has started has used so far, and the benchmark itself."""
+    used: defaultdict[str, float] = defaultdict(float)
+    this = psutil.Process()
+    for process in (this, *this.children(recursive=True)):
+        with suppress(psutil.NoSuchProcess):
+            times = process.cpu_times()
+            used[_program(process, this)] += times.user + times.system
+    return dict(used)
+
+
+def _program(process: psutil.Process, this: psutil.Process) -> str:
+    if process == this:
+        return "benchmark"
+    return next((word for word in process.cmdline() if word.startswith("treadle_")), process.name())
+
+
 def judge(crons: int, counts: Mapping[str, int], seconds: Mapping[str, float]) -> list[Verdict]:
     wrong = [f"{value:,} {name.replace('_', ' ')}" for name, value in counts.items() if value != crons]
     return [
@@ -186,9 +222,11 @@ def paragraphs(results: CronResults) -> list[str]:
     figures = [
         [name.removesuffix("_s").replace("_", " "), f"{value:.1f}"] for name, value in results.seconds.items()
     ]
+    cpu = [[program, f"{value:.1f}"] for program, value in results.cpu_seconds.items()]
     return [
         goals_table(results.goals),
         table(["from due until", "seconds"], figures),
+        table(["program", "CPU seconds"], cpu),
         (
             f"{place_and_time(results.date, results.source, results.machine)} Crons: {results.crons:,}; workers: "
             f"{results.workers}, with {results.jobs_per_worker} jobs each."
@@ -199,8 +237,11 @@ def paragraphs(results: CronResults) -> list[str]:
 def publish(results: CronResults) -> None:
     """The file of this run, and the page."""
     name = f"crons-{results.date}-{results.source.commit}.json"
-    rounded = {key: round(value, 3) for key, value in results.seconds.items()}
-    encoded = msgspec.json.encode(msgspec.structs.replace(results, seconds=rounded))
+    seconds, cpu = (
+        {key: round(value, 3) for key, value in figures.items()}
+        for figures in (results.seconds, results.cpu_seconds)
+    )
+    encoded = msgspec.json.encode(msgspec.structs.replace(results, seconds=seconds, cpu_seconds=cpu))
     (HERE / "results" / name).write_bytes(msgspec.json.format(encoded, indent=2) + b"\n")
     write_between(HERE / "README.md", BEGIN, END, paragraphs(results))
     print(f"\nWritten: bench/results/{name}, bench/README.md")
@@ -217,21 +258,30 @@ def main() -> int:
     parser.add_argument("--print-only", action="store_true", help="write no files")
     options = parser.parse_args()
     plan = Plan(options.crons, options.workers, options.jobs_per_worker)
+    # An end that is asked for by SIGTERM must stop the servers as well.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     # Both before anything loads the machine or takes its time.
     machine, source = this_machine(), this_source()
     try:
         with progress_of(STEPS) as progress:
-            counts, seconds = asyncio.run(measure(plan, progress))
+            measured = asyncio.run(measure(plan, progress))
     except TreadleError as error:
         print(f"bench: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("bench: stopped before the end", file=sys.stderr)
         return 130
-    goals = judge(plan.crons, counts, seconds)
+    goals = judge(plan.crons, measured.counts, measured.seconds)
     date = f"{datetime.now(UTC):%Y-%m-%d}"
     results = CronResults(
-        date, source, machine, plan.crons, plan.workers, plan.jobs_per_worker, goals, counts, seconds
+        date,
+        source,
+        machine,
+        plan.crons,
+        plan.workers,
+        plan.jobs_per_worker,
+        goals,
+        *msgspec.structs.astuple(measured),
     )
     print("\n" + "\n\n".join(paragraphs(results)))
     if not options.print_only:
