@@ -28,6 +28,8 @@ from treadle.identity import (
     sign,
     signing_keys,
 )
+from treadle.identity.header import shown
+from treadle.identity.renewal import renewed
 from treadle.wire.runs import Config, NewRun
 
 KEY = "k" * 32
@@ -344,3 +346,38 @@ def test_a_body_may_not_say_who_asks(body: NewRun, place: str) -> None:
 
 def test_any_other_key_of_a_body_is_its_own_affair() -> None:
     refuse_claimed_identity(NewRun(assistant_id="a", context={"user": "root"}, config=Config(tags=["x"])))
+
+
+def test_an_identity_that_was_good_when_it_came_is_signed_anew() -> None:
+    then = time.time() - 86_400
+    token = token_of(claims(iat=then, exp=then + 60, jti="order-1"))
+    headers = {HEADER.lower(): token, "Nats-Msg-Id": "order-1", "X-Order": "1"}
+
+    def again(secret: str, after: float) -> dict[str, str]:
+        published_at = datetime.fromtimestamp(then + after, UTC)
+        return renewed(
+            headers, secret, subject=SUBJECT, body=BODY, message_id="order-1", published_at=published_at
+        )
+
+    made = again(KEY, 1)
+
+    assert made["X-Order"] == "1"
+    assert HEADER.lower() not in made
+    assert verify(made[HEADER], headers={"Nats-Msg-Id": "Treadle-Retry:17;order-1"}) == Identity(
+        "ada", "acme"
+    )
+    with pytest.raises(Unauthorized, match="another `Nats-Msg-Id`"):
+        verify(made[HEADER], headers={"Nats-Msg-Id": "Treadle-Retry:17;order-2"})
+    for secret, after, why in (
+        ("", 1, "set TREADLE_IDENTITY_SECRET"),
+        ("x" * 40, 1, "signed with another key"),
+        (KEY, 100, "had expired"),
+    ):
+        with pytest.raises(Unauthorized, match=why):
+            again(secret, after)
+
+
+def test_a_token_is_shown_without_what_makes_it_good() -> None:
+    token = signed()
+    assert shown(token) == f"{token.rpartition('.')[0]}.***"
+    assert shown("nonsense") == "***"
