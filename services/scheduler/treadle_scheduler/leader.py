@@ -1,7 +1,7 @@
 """Leading: the duties are on in the one process that holds the lead, and move when it falls silent.
 
-Two leaders at once (a process that hung and came back) would do harm to nothing: every duty only repeats wake-ups
-and removes what is due. The lead saves work; it does not protect anything.
+Two leaders at once (a process that hung and came back) would do harm to nothing: every duty repeats wake-ups, removes
+what is due, or makes what the database lets be made once only. The lead saves work; it does not protect anything.
 """
 
 from __future__ import annotations
