@@ -167,14 +167,15 @@ async def build(given: Given) -> AsyncGenerator[Parts]:
             mcp = McpEndpoint(answers, Origins(given.config.http.cors), MAX_BODY_BYTES, heartbeat)
             background.append(tasks.create_task(mcp.run(), name="mcp"))
             holding = Holding(settings.treadle_nats_wait_secs)
-            direct = DirectRuns(Acceptance(creation), cancellation, results, runs, holding)
+            acceptance = Acceptance(creation)
+            direct = DirectRuns(acceptance, cancellation, results, runs, holding)
             answering = Answering(
                 nats.client, metrics, tracing, request_headers, verifier, settings.treadle_nats_max_requests
             )
             requests = DurableRequests(
                 nats,
                 runs,
-                Acceptance(creation),
+                acceptance,
                 IdentityVerifier.of(settings),
                 request_headers,
                 metrics,
