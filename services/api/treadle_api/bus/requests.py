@@ -86,22 +86,28 @@ class DurableRequests:
         self._dead_letters = DeadLetters(nats.client)
         self._waiting: asyncio.Queue[Msg] = asyncio.Queue(maxsize=at_once)
         self._postgres_is_away = False
+        # Told besides the cancellation: `asyncio.wait_for`, which the clients use, may swallow one in Python 3.11.
+        self._stopping = False
 
     async def run(self) -> None:
         """Until cancelled; then what was delivered and is not done goes to another process."""
         await self._nats.opened()
         try:
             async with asyncio.TaskGroup() as tasks:
+                pulling = tasks.create_task(self._pull_for_ever(), name="requests-pull")
                 for number in range(self._at_once):
                     tasks.create_task(self._work(), name=f"request-{number}")
-                await self._pull_for_ever()
+                try:
+                    await asyncio.wait({pulling})
+                finally:
+                    self._stopping = True
         finally:
             while not self._waiting.empty():
                 await self._answer(self._waiting.get_nowait().nak())
 
     async def _pull_for_ever(self) -> None:
         """NATS may go and come back, with or without what it had."""
-        while True:
+        while not self._stopping:
             try:
                 await self._ensure()
                 await self._pull()
@@ -118,7 +124,7 @@ class DurableRequests:
         client = self._nats.client
         most = max(1, min(BATCH, BATCH_BYTES // client.max_payload))
         async with pulling(client, REQUESTS_STREAM, REQUESTS_CONSUMER) as pull:
-            while True:
+            while not self._stopping:
                 await self._until_postgres_is_there()
                 async for message in pull.batch(most):
                     await self._waiting.put(message)
@@ -133,7 +139,7 @@ class DurableRequests:
             await self._runs.clock()
 
     async def _work(self) -> None:
-        while True:
+        while not self._stopping:
             message = await self._waiting.get()
             try:
                 await self._settle(message, received(message))
