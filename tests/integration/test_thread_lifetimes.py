@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import operator
 from collections.abc import AsyncGenerator, Sequence
 from typing import Annotated, Any
@@ -19,9 +20,10 @@ from treadle.checkpoint.pruning import Pruning
 from treadle.db.pool import Pool
 from treadle.db.runs import Lease, NewRun, Outcome, Runs
 from treadle.db.threads import Threads
+from treadle.errors import Unavailable
 from treadle.graphs.lifetime import ThreadTtl
 from treadle.model import Ttl
-from treadle_scheduler.lifetimes import Lifetimes
+from treadle_scheduler.lifetimes import BATCH, Lifetimes
 
 REMOVED, PRUNED = Ttl("delete", 0), Ttl("keep_latest", 0)
 NEVER_DUE = Ttl("delete", 60)
@@ -52,7 +54,7 @@ class Place:
     """A database, and the duty on it."""
 
     def __init__(self, pool: Pool, checkpoints: ConnectionPool) -> None:
-        self.pool = pool
+        self.pool, self.checkpoint_pool = pool, checkpoints
         self.threads, self.runs = Threads(pool), Runs(pool)
         self.pruning = Pruning(pool, AsyncPostgresSaver(checkpoints))
         self.duty = Lifetimes(self.threads, self.pruning, ThreadTtl())
@@ -168,6 +170,20 @@ async def test_a_sweep_ends_at_its_limit_and_the_next_one_goes_on(place: Place) 
     duty = Lifetimes(place.threads, place.pruning, ThreadTtl(sweep_limit=3))
     assert [await duty.round() for _ in range(3)] == [3, 2, 0]
     assert await place.there(*threads) == [False] * 5
+
+
+async def test_a_sweep_without_a_limit_leaves_nothing_that_has_expired(place: Place) -> None:
+    threads = await asyncio.gather(*(place.thread(REMOVED) for _ in range(2 * BATCH + 1)))
+    assert await place.duty.round() == len(threads)
+
+
+async def test_pruning_without_postgres_costs_its_round_and_nothing_else(place: Place) -> None:
+    thread, _ = await place.ran(PRUNED)
+    await place.checkpoint_pool.close()
+    with pytest.raises(Unavailable, match=str(thread)):
+        await place.duty.round()
+    assert len(await place.checkpoints(thread)) > 1
+    assert (await shown(place, thread)).expires_at is not None
 
 
 def test_intervals_are_given_in_minutes() -> None:

@@ -39,7 +39,7 @@ def test_threads_may_live_for_a_while(tmp_path: Path) -> None:
     ttl = {"strategy": "keep_latest", "default_ttl": 0.5, "sweep_interval_minutes": 10, "sweep_limit": 7}
     given = read(tmp_path, checkpointer={"ttl": ttl}).checkpointer.thread_ttl
 
-    assert (given.default, given.sweep_interval_secs, given.most_at_once) == (Ttl("keep_latest", 0.5), 600, 7)
+    assert (given.default, given.sweep_interval_secs, given.sweep_limit) == (Ttl("keep_latest", 0.5), 600, 7)
     assert read(tmp_path).checkpointer.thread_ttl.default is None
 
 

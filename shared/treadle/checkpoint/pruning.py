@@ -6,9 +6,12 @@ from typing import Any
 from uuid import UUID
 
 from langgraph.checkpoint.base import BaseCheckpointSaver
+from psycopg import OperationalError
+from psycopg_pool import PoolClosed, PoolTimeout
 
 from treadle.db.pool import Pool, transaction
 from treadle.db.threads import lock_at_rest, set_pruned
+from treadle.errors import Unavailable
 
 
 class Pruning:
@@ -24,7 +27,11 @@ class Pruning:
         self._saver = saver
 
     async def keep_latest(self, thread_id: UUID) -> bool:
-        """Prune a thread; False where nothing was done: it is missing, runs of it go on, or it cannot be pruned."""
+        """Prune a thread; False where nothing was done: it is missing, runs of it go on, or it cannot be pruned.
+
+        Raises:
+            Unavailable: Postgres went away; nothing was done.
+        """
         async with transaction(self._pool) as connection:
             if not await lock_at_rest(connection, thread_id):
                 return False
@@ -37,4 +44,6 @@ class Pruning:
             await self._saver.aprune([str(thread_id)], strategy="keep_latest")
         except NotImplementedError:
             return False
+        except (OperationalError, PoolTimeout, PoolClosed) as error:
+            raise Unavailable(f"Postgres went away while thread {thread_id} was pruned: {error}") from error
         return True

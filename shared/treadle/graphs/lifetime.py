@@ -11,11 +11,13 @@ from treadle.model import Ttl
 # Minutes; a century is longer than anybody's threads live, and shorter than what an interval can hold.
 Minutes = Annotated[float, Meta(gt=0, le=100 * 366 * 1440)]
 SWEEP_INTERVAL_MINUTES = 5.0
-SWEEP_LIMIT = 1000
 
 
 class ThreadTtl(Struct, frozen=True, forbid_unknown_fields=True):
-    """`checkpointer.ttl`: how long threads live that say nothing themselves, and how often the expired are removed."""
+    """`checkpointer.ttl`: how long threads live that say nothing themselves, and how often the expired are removed.
+
+    `sweep_limit`: how many threads one sweep removes at most, and how many it prunes; None: all that have expired.
+    """
 
     strategy: Literal["delete", "keep_latest"] = "delete"
     default_ttl: Minutes | None = None
@@ -30,8 +32,3 @@ class ThreadTtl(Struct, frozen=True, forbid_unknown_fields=True):
     @property
     def sweep_interval_secs(self) -> float:
         return 60 * (self.sweep_interval_minutes or SWEEP_INTERVAL_MINUTES)
-
-    @property
-    def most_at_once(self) -> int:
-        """How many threads one sweep removes, and how many it prunes."""
-        return self.sweep_limit or SWEEP_LIMIT
