@@ -6,7 +6,6 @@ transaction that makes its run and moves its cron on, and there is one for a cro
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime, timedelta
@@ -14,6 +13,7 @@ from time import perf_counter
 
 import msgspec
 
+from treadle.db.runs import CancelledRun, NewRun
 from treadle.db.ticks import MadeTick, NewTick, Ticks
 from treadle.errors import InvalidRequest, NotFound
 from treadle.model import Cron
@@ -25,6 +25,8 @@ from treadle_scheduler.planning import Plan, plan
 
 log = logging.getLogger(__name__)
 
+# Of very many ticks at once: workers that set about the first runs would take the cores from what is still to be accepted.
+HELD_SECS = 3.0
 SKIPPED = "It was missed: no scheduler was there to make it in time, and `on_missed` is `skip`."
 
 
@@ -58,22 +60,30 @@ class CronDuty:
         self.interval_secs = interval_secs
 
     async def round(self) -> int:
-        """Make the ticks that were due when it began; workers are told of one batch while the next is made."""
+        """Make the ticks that were due when it began, and tell the workers."""
         began, now = perf_counter(), await self._clock()
-        made = 0
-        telling: asyncio.Task[None] | None = None
+        made, told_at = 0, began
+        untold: list[tuple[NewRun, Sequence[CancelledRun]]] = []
         try:
             while batch := await self._make(now):
                 for tick, outcome in batch:
                     self._note(tick, outcome, now, perf_counter() - began)
-                if telling is not None:
-                    await telling
-                telling = asyncio.create_task(self._tell(batch), name="telling-of-ticks")
                 made += len(batch)
+                untold += [
+                    (tick.run, each.cancelled)
+                    for tick, each in batch
+                    if tick.run and each.outcome == "created"
+                ]
+                if perf_counter() - told_at >= HELD_SECS:
+                    await self._tell(untold)
+                    told_at = perf_counter()
         finally:
-            if telling is not None:
-                await telling
+            await self._tell(untold)
         return made
+
+    async def _tell(self, untold: list[tuple[NewRun, Sequence[CancelledRun]]]) -> None:
+        await self._creation.announce_all(untold)
+        untold.clear()
 
     async def _make(self, now: datetime) -> list[tuple[NewTick, MadeTick]]:
         """Make one tick of each cron that is due, as many as a batch holds; those that came to something."""
@@ -130,7 +140,3 @@ class CronDuty:
             self._metrics.cron_ticks["refused"].inc()
             reason = tick.error or made.outcome
             log.warning("cron %s: no run for %s: %s", cron_id, tick.scheduled_for, reason)
-
-    async def _tell(self, batch: Sequence[tuple[NewTick, MadeTick]]) -> None:
-        created = [(tick.run, made) for tick, made in batch if made.outcome == "created"]
-        await self._creation.announce_all((run, made.cancelled) for run, made in created if run is not None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from functools import lru_cache
 
 import msgspec
 
@@ -10,6 +11,7 @@ from treadle.model import Cron
 from treadle.schedules import Schedule
 
 MOMENT = timedelta(microseconds=1)
+SCHEDULES_REMEMBERED = 4096
 
 
 class Plan(msgspec.Struct, frozen=True):
@@ -29,7 +31,7 @@ def plan(cron: Cron, due: datetime, now: datetime, grace: timedelta) -> Plan:
     Raises:
         InvalidRequest: the schedule cannot be used any more.
     """
-    schedule = Schedule(cron.schedule, cron.timezone)
+    schedule = _read(cron.schedule, cron.timezone)
     late = now - grace
     if due >= late:
         return Plan(due, _until(cron.end_time, schedule.after(due)))
@@ -37,6 +39,10 @@ def plan(cron: Cron, due: datetime, now: datetime, grace: timedelta) -> Plan:
     newest = schedule.newest(due, until if cron.end_time is None else min(until, cron.end_time))
     following = _until(cron.end_time, schedule.after(newest))
     return Plan(newest, following, skip=cron.on_missed == "skip")
+
+
+# Many crons have the schedules that everybody has, and all have theirs at each tick.
+_read = lru_cache(SCHEDULES_REMEMBERED)(Schedule)
 
 
 def _until(end: datetime | None, due: datetime | None) -> datetime | None:
