@@ -147,7 +147,7 @@ class Client:
 
         Args:
             source: who asks: letters, digits, `_` and `-`.
-            message_id: the name of this request, as for `create`; names of different sources have nothing in common.
+            message_id: the name of this request, as for `create`. Let names differ between sources too.
 
         Raises:
             Unavailable: NATS did not take it in time; it is not known whether it has it.
@@ -157,8 +157,8 @@ class Client:
         while True:
             headers = self._sending.headers(subject, data, name)
             try:
-                stored = await stream.publish(subject, data, timeout=ANSWER_SECS, headers=headers)
-                return Receipt(source, name, bool(stored.duplicate))
+                await stream.publish(subject, data, timeout=ANSWER_SECS, headers=headers)
+                return Receipt(source, name)
             except (TimeoutError, nats.errors.Error, OSError) as error:
                 await _pause(deadline, f"{subject}: not stored by NATS: {error or type(error).__name__}")
 

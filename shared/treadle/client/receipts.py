@@ -8,10 +8,8 @@ from msgspec import Struct
 class Receipt(Struct, frozen=True):
     """NATS keeps the request until it is a run, or a dead letter.
 
-    `message_id` is the name under which it makes one run, however often it is published; `duplicate`: JetStream has seen
-    that name in the last two minutes, and did not store it again.
+    `message_id` is the name under which it makes one run, however often it is published.
     """
 
     source: str
     message_id: str
-    duplicate: bool

@@ -52,20 +52,20 @@ class DurableRequest(Struct, frozen=True, kw_only=True):
     deliveries: int
 
     def check(self) -> None:
-        """Raises InvalidRequest where the source or the name cannot be used."""
+        """Raises InvalidRequest where the source cannot be used."""
         if not SOURCE.fullmatch(self.source):
             raise InvalidRequest(
                 f"subject: the source {self.source[:64]!r} must be 1 to 64 letters, digits, `_` and `-`: publish to "
                 "treadle.requests.<source>."
             )
-        if (
-            len(self.message_id) > LONGEST_NAME
-            or not self.message_id.isprintable()
-            or "\ufffd" in self.message_id
-        ):
-            raise InvalidRequest(
-                f"{MESSAGE_ID}: it must be at most {LONGEST_NAME} printable characters, in UTF-8."
-            )
+
+
+def check_name(message_id: str) -> None:
+    """A name is part of an index, and is shown. Raises InvalidRequest where one cannot be used."""
+    if len(message_id) > LONGEST_NAME or not message_id.isprintable() or "\ufffd" in message_id:
+        raise InvalidRequest(
+            f"{MESSAGE_ID}: it must be at most {LONGEST_NAME} printable characters, in UTF-8."
+        )
 
 
 def received(message: Msg) -> DurableRequest:

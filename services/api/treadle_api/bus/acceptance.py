@@ -7,15 +7,14 @@ from uuid import UUID
 from msgspec import Struct
 
 from treadle.db.runs import Requested, RequestKey
-from treadle.errors import InvalidRequest, TreadleError, Unauthorized, Unavailable
+from treadle.errors import TreadleError, Unauthorized, Unavailable
 from treadle.identity import Identity, refuse_claimed_identity
+from treadle.messaging.requests import check_name
 from treadle.model import Run
 from treadle.operations.create import Creation
 from treadle.operations.ids import new_id
 from treadle.wire.reading import read_body
 from treadle.wire.runs import BatchRun
-
-LONGEST_ID = 256
 
 
 class Accepted(Struct, frozen=True):
@@ -46,7 +45,8 @@ class Acceptance:
             InvalidRequest, NotFound, Conflict: it cannot be used, and no request of this name ever could.
             Unavailable: Postgres cannot be reached.
         """
-        _must_fit(key)
+        if key is not None:
+            check_name(key.message_id)
         try:
             asked = read_body(body, BatchRun) if isinstance(body, bytes) else body
             refuse_claimed_identity(asked)
@@ -61,20 +61,11 @@ class Acceptance:
             return _accepted(first)
 
     async def _made(self, body: BatchRun, key: RequestKey | None, identity: Identity | None) -> Accepted:
-        refuse_claimed_identity(body)
         if key is not None:
             return _accepted(await self._creation.create_once(body, key, identity=identity))
         thread_id, stateless = body.thread_id or new_id(), body.thread_id is None
         run = await self._creation.create(new_id(), thread_id, body, stateless=stateless, identity=identity)
         return Accepted(run.thread_id, run.run_id, True, run)
-
-
-def _must_fit(key: RequestKey | None) -> None:
-    """The name is part of an index, and is shown."""
-    if key is not None and (len(key.message_id) > LONGEST_ID or not key.message_id.isprintable()):
-        raise InvalidRequest(
-            f"Nats-Msg-Id: it has to be printable, with {LONGEST_ID} characters at the most."
-        )
 
 
 def _accepted(requested: Requested) -> Accepted:
