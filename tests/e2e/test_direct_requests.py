@@ -218,7 +218,7 @@ async def test_a_request_that_is_named_makes_one_run(bus: Bus, client: LangGraph
     assert (gone["code"], gone["run_id"]) == (404, run["run_id"])
     assert "another id" in gone["detail"]
     assert await client.runs.list(thread) == []
-    unusable = (await bus.ask("create", body, **{"Nats-Msg-Id": "a" * 257})).json
+    unusable = (await bus.ask("create", body, **{"Nats-Msg-Id": "a" * 513})).json
     assert (unusable["code"], unusable["detail"][:12]) == (422, "Nats-Msg-Id:")
 
 
