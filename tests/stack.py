@@ -12,6 +12,7 @@ from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import asyncpg
 from langgraph_sdk import get_client
 from langgraph_sdk.client import LangGraphClient
 
@@ -167,6 +168,15 @@ class Stack:
         )
         self._services.append(Service(name, process, port))
         return self._services[-1]
+
+    @asynccontextmanager
+    async def database(self) -> AsyncGenerator[asyncpg.Connection]:
+        """A connection to look behind the services with."""
+        connection = await asyncpg.connect(self.servers.postgres.url)
+        try:
+            yield connection
+        finally:
+            await connection.close()
 
     async def close(self) -> None:
         """Stop whatever still runs; what was paused goes on, so that it can."""

@@ -55,8 +55,9 @@ class Answer:
 class Bus:
     """A service inside the house."""
 
-    def __init__(self, client: Client) -> None:
+    def __init__(self, client: Client, stack: Stack) -> None:
         self.client = client
+        self._stack = stack
 
     async def ask(self, endpoint: str, body: object, **headers: str) -> Answer:
         data = body if isinstance(body, bytes) else json.dumps(body).encode()
@@ -87,14 +88,31 @@ class Bus:
         await asyncio.sleep(0)
         return run, waiting
 
-    async def control(self, verb: str, answers: int = 1) -> list[Any]:
-        """What the instances of the service say of themselves."""
+    async def control(self, verb: str) -> list[Any]:
+        """What the instances of the service say of themselves, in the order of their ids."""
+        answers = sum(api.running for api in self._stack.services("api"))
         inbox = self.client.new_inbox()
         replies = await self.client.subscribe(inbox)
         await self.client.publish(f"$SRV.{verb}.treadle", reply=inbox)
         told = [json.loads((await replies.next_msg(timeout=ASK_SECS)).data) for _ in range(answers)]
         await replies.unsubscribe()
-        return told
+        return sorted(told, key=lambda each: each["id"])
+
+    async def stats(self, endpoint: str) -> dict[str, Any]:
+        """What all instances have counted on an endpoint, together."""
+        told = [
+            each
+            for one in await self.control("STATS")
+            for each in one["endpoints"]
+            if each["name"] == endpoint
+        ]
+        counted = ("num_requests", "num_errors", "processing_time")
+        sums: dict[str, Any] = {name: sum(each[name] for each in told) for name in counted}
+        return {
+            **sums,
+            "in_work": sum(each["data"]["in_work"] for each in told),
+            "last_errors": {each["last_error"] for each in told},
+        }
 
 
 async def connected(stack: Stack) -> Client:
@@ -103,9 +121,10 @@ async def connected(stack: Stack) -> Client:
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def bus(stack: Stack, api: Service) -> AsyncGenerator[Bus]:
-    assert await api.logged(LISTENING)
+    for each in stack.services("api"):
+        assert not each.running or await each.logged(LISTENING)
     client = await connected(stack)
-    yield Bus(client)
+    yield Bus(client, stack)
     await client.close()
 
 
@@ -121,7 +140,7 @@ async def pair() -> AsyncGenerator[Stack]:
 @pytest_asyncio.fixture(loop_scope="session")
 async def pair_bus(pair: Stack) -> AsyncGenerator[Bus]:
     client = await connected(pair)
-    yield Bus(client)
+    yield Bus(client, pair)
     await client.close()
 
 
@@ -302,35 +321,34 @@ async def test_an_answer_that_nats_does_not_let_through_is_read_over_http(
 
 
 async def test_tools_of_the_framework_find_the_service(bus: Bus) -> None:
-    (ping,) = await bus.control("PING")
-    (info,) = await bus.control("INFO")
-    before = {each["name"]: each for each in (await bus.control("STATS"))[0]["endpoints"]}
+    pings, infos = await bus.control("PING"), await bus.control("INFO")
+    before = await bus.stats("runs-wait")
     # As the framework itself reads them; its command line wants every `data` to be an object.
-    assert ServicePing.from_dict(ping).type == PING_RESPONSE_TYPE
-    assert ServiceInfo.from_dict(info).type == INFO_RESPONSE_TYPE
-    assert (info["name"], info["version"], info["id"]) == ("treadle", ping["version"], ping["id"])
-    assert [each["subject"] for each in info["endpoints"]] == [
-        f"treadle.api.runs.{name}" for name in ENDPOINTS
-    ]
+    for ping, info in zip(pings, infos, strict=True):
+        assert ServicePing.from_dict(ping).type == PING_RESPONSE_TYPE
+        assert ServiceInfo.from_dict(info).type == INFO_RESPONSE_TYPE
+        assert (info["name"], info["version"], info["id"]) == ("treadle", ping["version"], ping["id"])
+        assert [each["subject"] for each in info["endpoints"]] == [
+            f"treadle.api.runs.{name}" for name in ENDPOINTS
+        ]
 
     await bus.done("wait", {"assistant_id": "slow", "input": {"delay": 0.2}})
     await bus.refused("wait", {})
 
-    (stats,) = await bus.control("STATS")
-    assert ServiceStats.from_dict(stats).type == STATS_RESPONSE_TYPE
-    told = {each["name"]: each for each in stats["endpoints"]}["runs-wait"]
-    was = before["runs-wait"]
-    assert told["num_requests"] - was["num_requests"] == 2
-    assert told["num_errors"] - was["num_errors"] == 1
-    assert told["processing_time"] - was["processing_time"] > 200_000_000
-    assert told["last_error"] == "422:body: Object missing required field `assistant_id`"
-    assert told["data"] == {"in_work": 0}
+    for each in await bus.control("STATS"):
+        assert ServiceStats.from_dict(each).type == STATS_RESPONSE_TYPE
+    after = await bus.stats("runs-wait")
+    assert after["num_requests"] - before["num_requests"] == 2
+    assert after["num_errors"] - before["num_errors"] == 1
+    assert after["processing_time"] - before["processing_time"] > 200_000_000
+    assert "422:body: Object missing required field `assistant_id`" in after["last_errors"]
+    assert after["in_work"] == 0
 
 
 async def test_what_an_endpoint_takes_and_gives_is_told_as_json_schemas(
     bus: Bus, client: LangGraphClient
 ) -> None:
-    (info,) = await bus.control("INFO")
+    info, *_ = await bus.control("INFO")
     told = {each["name"]: each["metadata"] for each in info["endpoints"]}
     for metadata in told.values():
         assert metadata["description"]
@@ -358,8 +376,7 @@ async def test_who_waits_keeps_nobody_from_being_served(bus: Bus) -> None:
     run, waiting = await bus.begun(100)
 
     assert (await bus.done("wait", {"assistant_id": "steps", "input": {"text": "a"}}))["text"] == "A!"
-    (stats,) = await bus.control("STATS")
-    assert in_work(stats)["runs-join"] == 100
+    assert (await bus.stats("runs-join"))["in_work"] == 100
 
     await bus.done("cancel", ref(run))
     answers = await asyncio.gather(*waiting)
@@ -390,12 +407,12 @@ async def test_requests_are_counted_and_timed(bus: Bus, http: httpx.AsyncClient)
 
 
 async def test_two_api_processes_share_the_requests(pair_bus: Bus) -> None:
-    before = await pair_bus.control("STATS", 2)
+    before = await pair_bus.control("STATS")
     assert len({each["id"] for each in before}) == 2
     body = {"assistant_id": "steps", "input": {"text": "a"}}
     answers = await asyncio.gather(*(pair_bus.ask("create", body) for _ in range(40)))
 
-    after = await pair_bus.control("STATS", 2)
+    after = await pair_bus.control("STATS")
 
     assert len({answer.json["run_id"] for answer in answers}) == 40
     was = {each["id"]: requests(each) for each in before}
@@ -413,7 +430,7 @@ async def test_more_requests_than_a_process_takes_are_sent_away(pair: Stack, pai
     problems = [answer.json for answer in sent_away]
     assert {(problem["code"], problem["error"]) for problem in problems} == {(503, "Unavailable")}
     assert "at work on 30 requests" in problems[0]["detail"]
-    assert [in_work(each)["runs-join"] for each in await pair_bus.control("STATS", 2)] == [30, 30]
+    assert [in_work(each)["runs-join"] for each in await pair_bus.control("STATS")] == [30, 30]
 
     # HTTP has room.
     await pair.services("api")[0].client.runs.cancel(run["thread_id"], run["run_id"])
@@ -422,11 +439,11 @@ async def test_more_requests_than_a_process_takes_are_sent_away(pair: Stack, pai
 
 
 async def test_who_waits_at_a_process_that_stops_is_sent_on(pair: Stack, pair_bus: Bus) -> None:
-    others = {each["id"] for each in await pair_bus.control("PING", 2)}
+    others = {each["id"] for each in await pair_bus.control("PING")}
     third = await pair.api()
     assert await third.logged(LISTENING)
     run, waiting = await pair_bus.begun(30)
-    held = {each["id"]: in_work(each)["runs-join"] for each in await pair_bus.control("STATS", 3)}
+    held = {each["id"]: in_work(each)["runs-join"] for each in await pair_bus.control("STATS")}
     assert sum(held.values()) == 30
     [leaving] = held.keys() - others
 
@@ -450,7 +467,7 @@ async def test_the_service_is_back_when_nats_is(pair: Stack, pair_bus: Bus) -> N
     for api in apis:
         assert await api.logged("connection to NATS is back")
 
-    assert len({each["id"] for each in await pair_bus.control("PING", len(apis))}) == len(apis)
+    assert len({each["id"] for each in await pair_bus.control("PING")}) == len(apis)
     body = {"assistant_id": "steps", "input": {"text": "a"}}
     assert (await pair_bus.done("wait", body))["text"] == "A!"
 

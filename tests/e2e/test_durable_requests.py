@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
 from typing import Any, cast
 from uuid import uuid4
 
@@ -22,15 +20,6 @@ PATIENCE_SECS = 90
 RUNS = "select count(*) from treadle.run"
 SLEEPING = "select count(*) from pg_stat_activity where wait_event = 'PgSleep'"
 NAMES = "select array_agg(message_id) from treadle.request where source = $1"
-
-
-@asynccontextmanager
-async def postgres(stack: Stack) -> AsyncGenerator[asyncpg.Connection]:
-    connection = await asyncpg.connect(stack.servers.postgres.url)
-    try:
-        yield connection
-    finally:
-        await connection.close()
 
 
 async def at_least(connection: asyncpg.Connection, statement: str, number: int) -> None:
@@ -68,7 +57,7 @@ async def test_five_thousand_names_published_three_times_are_five_thousand_runs(
     names = [f"order-{number}" for number in range(5000)]
     sent = [*names, *names, *names]
     random.Random(4).shuffle(sent)
-    async with running_stack("api") as stack, bus(stack) as client, postgres(stack) as connection:
+    async with running_stack("api") as stack, bus(stack) as client, stack.database() as connection:
         js = client.jetstream()
 
         async def restart() -> None:
@@ -119,7 +108,7 @@ async def test_a_request_is_a_run_like_any_other_in_the_trace_of_its_publisher()
 async def test_without_a_name_each_message_is_a_run(stack: Stack, api: Service) -> None:
     assert api
     source = f"nameless-{uuid4().hex[:12]}"
-    async with bus(stack) as client, postgres(stack) as connection:
+    async with bus(stack) as client, stack.database() as connection:
         for _ in range(3):
             await ask(client.jetstream(), source, steps())
         await settled(client.jetstream())
@@ -130,7 +119,7 @@ async def test_api_processes_that_are_killed_and_postgres_being_away_cost_no_run
     names = [f"order-{number}" for number in range(450)]
     async with running_stack() as stack, bus(stack) as client:
         js, api = client.jetstream(), await stack.api()
-        async with postgres(stack) as connection:
+        async with stack.database() as connection:
             await commit_slowly(connection)
             for number in range(3):
                 api = await killed_at_a_commit(
@@ -147,7 +136,7 @@ async def test_api_processes_that_are_killed_and_postgres_being_away_cost_no_run
         assert await api.logged("has to wait: Postgres could not be reached")
         await stack.servers.postgres.start()
         await settled(js)
-        async with postgres(stack) as connection:
+        async with stack.database() as connection:
             assert await made(connection, "orders") == sorted([*expected, *late])
 
 

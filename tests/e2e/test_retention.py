@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import asynccontextmanager
 from typing import Any, NamedTuple
 from uuid import uuid4
 
@@ -18,7 +17,7 @@ from langgraph_sdk.errors import NotFoundError
 from tests.e2e.steps import new_thread, wait
 from tests.e2e.test_worker_metrics import read
 from tests.receiver import Receiver
-from tests.stack import Stack, free_port, running_stack
+from tests.stack import free_port, running_stack
 
 PATIENCE_SECS = 20
 
@@ -43,15 +42,6 @@ class Kept(NamedTuple):
         return (await read(self.metrics_port))[f"treadle_repairs_total{{{duty}}}"]
 
 
-@asynccontextmanager
-async def connection(stack: Stack) -> AsyncGenerator[asyncpg.Connection]:
-    db = await asyncpg.connect(stack.servers.postgres.url)
-    try:
-        yield db
-    finally:
-        await db.close()
-
-
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def kept() -> AsyncGenerator[Kept]:
     settings = {
@@ -65,7 +55,7 @@ async def kept() -> AsyncGenerator[Kept]:
     port = free_port()
     async with Receiver().listening() as receiver, running_stack("api", "worker", **settings) as stack:
         await stack.scheduler(METRICS_PORT=str(port))
-        async with connection(stack) as db:
+        async with stack.database() as db:
             yield Kept(stack.services("api")[0].client, db, receiver, port)
 
 

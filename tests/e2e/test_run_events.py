@@ -9,7 +9,6 @@ from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any, cast
 
-import asyncpg
 import msgspec
 import nats
 import nats.errors
@@ -88,15 +87,6 @@ async def has_stream(stream: JetStreamContext) -> bool:
         await stream.stream_info("TREADLE_EVENTS")
         return True
     return False
-
-
-@asynccontextmanager
-async def database(stack: Stack) -> AsyncGenerator[asyncpg.Connection]:
-    connection = await asyncpg.connect(stack.servers.postgres.url)
-    try:
-        yield connection
-    finally:
-        await connection.close()
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -214,7 +204,7 @@ async def test_nothing_is_told_before_it_is_committed(runs: Watched) -> None:
     run = await runs.client.runs.create(thread, "steps", input={}, after_seconds=3600)
     await runs.told(thread, 1)
     cancel = "select treadle.cancel($1, $2, 'interrupt')"
-    async with database(runs.stack) as db:
+    async with runs.stack.database() as db:
         undone = db.transaction()
         await undone.start()
         await db.fetch(cancel, thread, run["run_id"])
@@ -262,7 +252,7 @@ async def until_empty(stack: Stack) -> None:
     """Wait until nothing waits to be published."""
 
     async def empty() -> bool:
-        async with database(stack) as db:
+        async with stack.database() as db:
             return await db.fetchval("select count(*) from treadle.run_event") == 0
 
     await until(empty)
@@ -335,7 +325,7 @@ async def leader(stack: Stack, *, besides: Service | None = None) -> Service:
     found: list[Service] = []
 
     async def leads() -> bool:
-        async with database(stack) as db:
+        async with stack.database() as db:
             holder = await db.fetchval("select holder from treadle.leader") or ""
         found[:] = [one for one in stack.services("scheduler") if holder.endswith(f"-{one.pid}")]
         return bool(found) and found[0] is not besides

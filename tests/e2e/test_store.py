@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
 from typing import Any, cast
 from uuid import uuid4
 
@@ -181,7 +180,7 @@ async def test_expired_items_are_gone_before_they_are_swept(stack: Stack, client
     mine = a_namespace()
     await client.store.put_item(mine, "a", {}, ttl=5)
     await client.store.put_item(mine, "b", {})
-    async with database(stack) as connection:
+    async with stack.database() as connection:
         await connection.execute(
             "update store set expires_at = now() where prefix = $1 and key = 'a'", ".".join(mine)
         )
@@ -199,7 +198,7 @@ async def test_reading_refreshes_the_time_to_live_unless_told_otherwise(
     mine = a_namespace()
     # A third of a minute: the stock table keeps whole ones, and a refresh would end it.
     await cast(Any, client.store).put_item(mine, "a", {}, ttl=0.33)
-    async with database(stack) as connection:
+    async with stack.database() as connection:
 
         async def left() -> float:
             """Seconds until the item expires; it is given ten before each look."""
@@ -219,15 +218,6 @@ async def test_reading_refreshes_the_time_to_live_unless_told_otherwise(
         assert 15 < await left() < 20
         await keys(client, mine)
         assert 15 < await left() < 20
-
-
-@asynccontextmanager
-async def database(stack: Stack) -> AsyncGenerator[asyncpg.Connection]:
-    connection = await asyncpg.connect(stack.servers.postgres.url)
-    try:
-        yield connection
-    finally:
-        await connection.close()
 
 
 # With an index and times to live
@@ -302,7 +292,7 @@ async def test_text_that_was_replaced_leads_to_an_item_no_more(indexing: LangGra
 
 async def test_expired_items_are_swept(indexed: Stack, indexing: LangGraphClient) -> None:
     mine = a_namespace()
-    async with database(indexed) as connection:
+    async with indexed.database() as connection:
         swept = await sweeping(connection)
         for key, text in NOTES.items():
             await cast(Any, indexing.store).put_item(mine, key, {"text": text}, ttl=0.001)

@@ -162,7 +162,7 @@ def test_clocks_may_be_half_a_minute_apart(secs: float, accepted: bool) -> None:
         ({"exp": None}, "required field `exp`"),
         ({"exp": 1e300}, r"at `\$.exp`"),
         ({"exp": True}, r"at `\$.exp`"),
-        ({"exp": time.time() + 4000}, "by 3600 s at the most"),
+        ({"exp": 9e10}, "by 3600 s at the most"),
         ({"exp": 1.0}, "`exp` must be after `iat`"),
         ({"exp": float("nan")}, "cannot be used"),
         ({"body": None}, "required field `body`"),

@@ -17,14 +17,13 @@ from treadle.checkpoint.pool import checkpoint_pool
 from treadle.checkpoint.savers import Savers, open_savers
 from treadle.db.pool import connect_pool
 from treadle.db.runs import Lease, Runs
-from treadle.messaging.connection import Nats
-from treadle.messaging.delays import DueInbox, ensure_delays, ensure_due_consumer, keeps_schedules
+from treadle.messaging.connection import NATS_ERRORS, Nats
+from treadle.messaging.delays import due_inbox, ensure_delays, ensure_due_consumer, keeps_schedules
 from treadle.messaging.wakeups import (
-    NATS_ERRORS,
-    WakeupInbox,
     WakeupPublisher,
     ensure_consumer,
     ensure_stream,
+    wakeup_inbox,
 )
 from treadle.patience import patiently
 from treadle.service import Given
@@ -168,7 +167,7 @@ class Worker:
         stream = self._nats.client.jetstream()
         slots = [
             Slot(
-                WakeupInbox(stream, settings.treadle_route),
+                wakeup_inbox(stream, settings.treadle_route),
                 runs,
                 leases,
                 executor,
@@ -182,7 +181,7 @@ class Worker:
         ]
         wakeups = WakeupPublisher(self._nats, settings.treadle_nats_replicas)
         due = [
-            DueRuns(DueInbox(stream, settings.treadle_route), pool, wakeups, self._metrics, self._schedules)
+            DueRuns(due_inbox(stream, settings.treadle_route), pool, wakeups, self._metrics, self._schedules)
             for _ in range(DUE_AT_ONCE)
         ]
         return Built(executor, slots, due, CancelBus(redis), webhooks, savers)

@@ -14,8 +14,10 @@ from asyncpg import PostgresError
 
 from treadle.db.pool import Pool, clock, postgres_errors
 from treadle.errors import Unavailable
-from treadle.messaging.delays import DueDelivery, DueInbox
-from treadle.messaging.wakeups import NATS_ERRORS, Source, WakeupPublisher
+from treadle.messaging.connection import NATS_ERRORS
+from treadle.messaging.delays import DueDelivery
+from treadle.messaging.inbox import Inbox
+from treadle.messaging.wakeups import Source, WakeupPublisher
 from treadle.telemetry.metrics import Metrics
 
 log = logging.getLogger(__name__)
@@ -34,7 +36,12 @@ class DueRuns:
     """
 
     def __init__(
-        self, inbox: DueInbox, pool: Pool, publisher: WakeupPublisher, metrics: Metrics, kept: asyncio.Event
+        self,
+        inbox: Inbox[DueDelivery],
+        pool: Pool,
+        publisher: WakeupPublisher,
+        metrics: Metrics,
+        kept: asyncio.Event,
     ) -> None:
         self._inbox = inbox
         self._pool = pool

@@ -23,8 +23,7 @@ import asyncpg
 
 from treadle.db.pool import CONNECT_TIMEOUT_SECS, prepare
 from treadle.db.runs import HEARTBEAT
-from treadle.messaging.connection import Nats
-from treadle.messaging.wakeups import NATS_ERRORS
+from treadle.messaging.connection import NATS_ERRORS, Nats
 from treadle.telemetry.metrics import Metrics
 from treadle_worker.active import ActiveRun, Stop
 

@@ -17,7 +17,9 @@ from asyncpg import PostgresError
 from treadle.db.pool import postgres_errors
 from treadle.db.runs import Claim, EndedRun, Lease, Outcome, Runs
 from treadle.errors import Unavailable
-from treadle.messaging.wakeups import NATS_ERRORS, Delivery, WakeupInbox
+from treadle.messaging.connection import NATS_ERRORS
+from treadle.messaging.inbox import Inbox
+from treadle.messaging.wakeups import Delivery
 from treadle.model import Run, RunStatus
 from treadle.telemetry.metrics import Metrics
 from treadle.webhooks.outbox import Outbox
@@ -41,7 +43,7 @@ class Slot:
 
     def __init__(
         self,
-        inbox: WakeupInbox,
+        inbox: Inbox[Delivery],
         runs: Runs,
         leases: LeaseKeeper,
         executor: Executor,

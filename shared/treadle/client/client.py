@@ -29,7 +29,7 @@ from treadle.wire.runs import BatchRun
 # What is answered at once takes this long at the most; then it is asked for again.
 ANSWER_SECS = 5.0
 # How long one request for a result is held: one that is lost with its NATS server is made again after that.
-HOLD_SECS = 10.0
+HOLD_SECS = 5.0
 PAUSE_SECS = 0.5
 DEFAULT_SECS = 30.0
 

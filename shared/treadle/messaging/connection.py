@@ -14,6 +14,8 @@ log = logging.getLogger(__name__)
 RECONNECT_WAIT_SECS = 1
 CONNECT_TIMEOUT_SECS = 2
 FLUSH_TIMEOUT_SECS = 2
+# NATS is away, or does not answer in time.
+NATS_ERRORS = (OSError, TimeoutError, nats.errors.Error)
 
 
 class Nats:
@@ -49,7 +51,7 @@ class Nats:
             try:
                 await self._open()
                 return
-            except (OSError, TimeoutError, nats.errors.Error) as error:
+            except NATS_ERRORS as error:
                 self._say(str(error) or type(error).__name__)
                 await asyncio.sleep(RECONNECT_WAIT_SECS)
 
@@ -99,6 +101,6 @@ class Nats:
         try:
             if self.client.is_connected:
                 await self.client.flush(FLUSH_TIMEOUT_SECS)
-        except (OSError, TimeoutError, nats.errors.Error) as error:
+        except NATS_ERRORS as error:
             log.warning("NATS went away before the last messages were flushed: %s", error)
         await self.client.close()

@@ -22,7 +22,8 @@ from nats.aio.msg import Msg
 from nats.js import JetStreamContext
 from nats.js.api import AckPolicy, ConsumerConfig, Header, RetentionPolicy, StorageType, StreamConfig
 
-from treadle.messaging.connection import Nats
+from treadle.messaging.connection import NATS_ERRORS, Nats
+from treadle.messaging.inbox import Inbox
 from treadle.messaging.streams import ensure
 from treadle.messaging.subjects import (
     DELAYS_STREAM,
@@ -31,7 +32,7 @@ from treadle.messaging.subjects import (
     due_subject,
     route_consumer,
 )
-from treadle.messaging.wakeups import NATS_ERRORS, Waiting
+from treadle.messaging.wakeups import Waiting
 
 log = logging.getLogger(__name__)
 
@@ -160,37 +161,13 @@ class DueDelivery:
         await self._message.nak(delay=max(delay_secs, 0.01))
 
 
-class DueInbox:
-    """Pulls runs that have come due on a route, one at a time."""
+def due_inbox(stream: JetStreamContext, route: str) -> Inbox[DueDelivery]:
+    """What has come due on a route."""
+    return Inbox(stream, DELAYS_STREAM, route_consumer(route), _delivery)
 
-    def __init__(self, stream: JetStreamContext, route: str) -> None:
-        self._stream = stream
-        self._route = route
-        self._subscription: JetStreamContext.PullSubscription | None = None
 
-    async def pull(self, wait_secs: float) -> DueDelivery | None:
-        """The next run that is due, or None when there was none for `wait_secs`.
-
-        Raises:
-            nats.errors.Error, OSError: NATS is away, or has lost the consumer.
-        """
-        if self._subscription is None:
-            self._subscription = await self._stream.pull_subscribe_bind(
-                route_consumer(self._route), DELAYS_STREAM
-            )
-        try:
-            message = (await self._subscription.fetch(1, timeout=wait_secs))[0]
-        except TimeoutError:
-            return None
-        return await self._read(message)
-
-    async def _read(self, message: Msg) -> DueDelivery | None:
-        try:
-            return DueDelivery(message, _decoder.decode(message.data))
-        except msgspec.DecodeError:
-            log.error("a message on %s is not a run that is due; it is dropped", message.subject)
-            await message.term()
-            return None
+def _delivery(message: Msg) -> DueDelivery:
+    return DueDelivery(message, _decoder.decode(message.data))
 
 
 async def ensure_due_consumer(stream: JetStreamContext, route: str, *, max_pending: int) -> None:

@@ -20,10 +20,9 @@ import nats.js.errors
 from nats.js.api import DiscardPolicy, RetentionPolicy, StorageType, StreamConfig
 
 from treadle.db.run_events import NotedEvent
-from treadle.messaging.connection import Nats
+from treadle.messaging.connection import NATS_ERRORS, Nats
 from treadle.messaging.streams import ensure
 from treadle.messaging.subjects import EVENTS_STREAM, EVENTS_SUBJECTS, run_event_subject
-from treadle.messaging.wakeups import NATS_ERRORS
 from treadle.wire.run_event import RunEvent
 
 log = logging.getLogger(__name__)

@@ -13,13 +13,14 @@ from typing import Protocol
 from uuid import UUID
 
 import msgspec
-import nats.errors
 import nats.js.errors
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.js import JetStreamContext
 from nats.js.api import AckPolicy, ConsumerConfig, PubAck, RetentionPolicy, StorageType, StreamConfig
 
+from treadle.messaging.connection import NATS_ERRORS
+from treadle.messaging.inbox import Inbox
 from treadle.messaging.streams import ensure
 from treadle.messaging.subjects import (
     RUNS_STREAM,
@@ -35,8 +36,6 @@ PUBLISH_TIMEOUT_SECS = 1.0
 DEDUPLICATION_SECS = 120
 # AckWait is this much longer than the lease in Postgres: when a message comes again, the lease has ended.
 ACK_WAIT_MARGIN_SECS = 2.0
-
-NATS_ERRORS = (OSError, TimeoutError, nats.errors.Error)
 
 
 class Wakeup(msgspec.Struct, frozen=True):
@@ -178,47 +177,13 @@ class Delivery:
             log.debug("answer to a wake-up of thread %s lost: %r", self.thread_id, error)
 
 
-class WakeupInbox:
-    """Pulls one wake-up at a time: one of these per slot, so that a worker never holds more than it can work on."""
+def wakeup_inbox(stream: JetStreamContext, route: str) -> Inbox[Delivery]:
+    """The wake-ups of a route: one of these per slot, so that a worker never holds more than it can work on."""
+    return Inbox(stream, RUNS_STREAM, route_consumer(route), _delivery)
 
-    def __init__(self, stream: JetStreamContext, route: str) -> None:
-        self._stream = stream
-        self._route = route
-        self._subscription: JetStreamContext.PullSubscription | None = None
 
-    async def pull(self, wait_secs: float) -> Delivery | None:
-        """The next wake-up of the route, or None when there was none for `wait_secs`.
-
-        Raises:
-            nats.errors.Error, OSError: NATS is away, or has lost the consumer.
-        """
-        if self._subscription is None:
-            self._subscription = await self._stream.pull_subscribe_bind(
-                route_consumer(self._route), RUNS_STREAM
-            )
-        try:
-            message = (await self._subscription.fetch(1, timeout=wait_secs))[0]
-        except TimeoutError:
-            return None
-        return await self._read(message)
-
-    async def _read(self, message: Msg) -> Delivery | None:
-        try:
-            return Delivery(message, _decoder.decode(message.data))
-        except msgspec.DecodeError:
-            log.error("a message on %s is not a wake-up; it is dropped", message.subject)
-            await message.term()
-            return None
-
-    async def close(self) -> None:
-        """Stop pulling; the server forgets the request that waits. What was under way comes again elsewhere."""
-        subscription, self._subscription = self._subscription, None
-        if subscription is None:
-            return
-        try:
-            await subscription.unsubscribe()
-        except NATS_ERRORS as error:
-            log.debug("inbox closed without unsubscribing: %r", error)
+def _delivery(message: Msg) -> Delivery:
+    return Delivery(message, _decoder.decode(message.data))
 
 
 async def ensure_consumer(

@@ -13,8 +13,9 @@ from treadle.db.dead_letters import DeadRun, DeadRunInFull, DeadRuns
 from treadle.db.pool import postgres_errors
 from treadle.errors import NotFound, Unavailable
 from treadle.identity.renewal import renewed
+from treadle.messaging.connection import NATS_ERRORS
 from treadle.messaging.dead_letters import DeadLetter, DeadLetters
-from treadle.messaging.wakeups import NATS_ERRORS, Source, WakeupPublisher
+from treadle.messaging.wakeups import Source, WakeupPublisher
 from treadle.operations.ids import new_id
 
 Kind = Literal["request", "run"]

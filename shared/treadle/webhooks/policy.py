@@ -133,9 +133,9 @@ def _meant(address: Address) -> Iterator[Address]:
     inside = [address.ipv4_mapped, address.sixtofour, *(address.teredo or ())]
     if address in NAT64:
         inside.append(IPv4Address(int(address) & 0xFFFFFFFF))
+    yield from (each for each in inside if each is not None)
     if address.ipv4_mapped is None:
         yield address
-    yield from (each for each in inside if each is not None)
 
 
 def _kind(address: Address) -> str | None:

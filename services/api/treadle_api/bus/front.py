@@ -12,9 +12,8 @@ from typing import Any
 
 from nats.micro.service import ServiceConfig
 
-from treadle.messaging.connection import Nats
+from treadle.messaging.connection import NATS_ERRORS, Nats
 from treadle.messaging.subjects import SERVICE_PREFIX
-from treadle.messaging.wakeups import NATS_ERRORS
 from treadle_api.bus.answering import Answering
 from treadle_api.bus.endpoints import endpoints
 from treadle_api.bus.holding import Holding

@@ -33,7 +33,7 @@ from nats.micro.service import (
 from nats.nuid import NUID
 
 from treadle import json
-from treadle.messaging.wakeups import NATS_ERRORS
+from treadle.messaging.connection import NATS_ERRORS
 
 log = logging.getLogger(__name__)
 

@@ -19,12 +19,11 @@ from treadle.db.pool import postgres_errors
 from treadle.db.runs import RequestKey, Runs
 from treadle.errors import TreadleError, Unavailable
 from treadle.identity import IdentityVerifier
-from treadle.messaging.connection import Nats
+from treadle.messaging.connection import NATS_ERRORS, Nats
 from treadle.messaging.dead_letters import DeadLetters, Refusal
 from treadle.messaging.pulling import pulling
 from treadle.messaging.requests import DurableRequest, ensure_requests, received
 from treadle.messaging.subjects import REQUESTS_CONSUMER, REQUESTS_STREAM
-from treadle.messaging.wakeups import NATS_ERRORS
 from treadle.patience import patiently
 from treadle.telemetry import conventions
 from treadle.telemetry.metrics import Metrics
