@@ -30,6 +30,14 @@ async def api(stack: Stack) -> Service:
     return await stack.api()
 
 
+@pytest_asyncio.fixture(loop_scope="session")
+async def other_api(stack: Stack) -> AsyncGenerator[Service]:
+    """One more API process on the shared stack, which ends with the test: those after it have one again."""
+    other = await stack.api()
+    yield other
+    await other.stop()
+
+
 @pytest.fixture
 def client(api: Service) -> LangGraphClient:
     """The public client on the shared stack."""

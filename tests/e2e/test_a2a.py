@@ -229,15 +229,14 @@ async def test_a_task_is_cancelled(api: Service, version: str) -> None:
             await client.cancel_task(CancelTaskRequest(id=begun.id))
 
 
-async def test_a_task_is_followed_from_any_process(stack: Stack, api: Service) -> None:
+async def test_a_task_is_followed_from_any_process(api: Service, other_api: Service) -> None:
     async with agent(api.url, "slow") as client:
         begun = await sent(client, given({"delay": 60}), at_once=True)
-    other = await stack.api()
-    async with agent(other.url, "slow", streaming=True) as watcher:
+    async with agent(other_api.url, "slow", streaming=True) as watcher:
         stream = watcher.subscribe(SubscribeToTaskRequest(id=begun.id))
         assert (await anext(stream)).task.id == begun.id
         # A server that is told to stop does not wait for streams.
-        assert await other.stop() == 0
+        assert await other_api.stop() == 0
     async with agent(api.url, "slow", streaming=True) as watcher:
         stream = watcher.subscribe(SubscribeToTaskRequest(id=begun.id))
         assert (await anext(stream)).task.id == begun.id

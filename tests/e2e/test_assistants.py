@@ -13,7 +13,7 @@ from langgraph_sdk.errors import ConflictError, NotFoundError, UnprocessableEnti
 from langgraph_sdk.schema import Assistant
 
 from tests.e2e.steps import begun, new_thread, wait
-from tests.stack import GRAPHS, Stack
+from tests.stack import GRAPHS, Service
 
 NAMESPACE = UUID("6ba7b821-9dad-11d1-80b4-00c04fd430c8")
 STEPS = str(uuid5(NAMESPACE, "steps"))
@@ -195,10 +195,10 @@ async def test_a_change_makes_a_version_and_the_old_one_can_come_back(
 
 
 async def test_every_api_process_sees_a_change_at_once(
-    stack: Stack, client: LangGraphClient, ann: Assistant
+    client: LangGraphClient, other_api: Service, ann: Assistant
 ) -> None:
     """Invariant: a run is made from what its assistant is, whichever process changed it."""
-    one, other = ann["assistant_id"], (await stack.api()).client
+    one, other = ann["assistant_id"], other_api.client
     assert await greeting(client, one) == await greeting(other, one) == "en:ann"
     for user in ("bob", "cat"):
         await client.assistants.update(one, context={"user": user})

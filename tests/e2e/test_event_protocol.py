@@ -16,7 +16,7 @@ from langgraph_sdk.client import LangGraphClient
 from websockets.asyncio.client import ClientConnection, connect
 
 from tests.e2e.steps import new_thread, wait
-from tests.stack import Service, Stack, running_stack
+from tests.stack import Service, running_stack
 
 SECS = 20.0
 SAID = {"messages": [{"role": "user", "content": "hi", "id": "h-1"}]}
@@ -256,26 +256,22 @@ async def test_namespaces_choose_where_events_come_from(api_url: str) -> None:
     ]
 
 
-async def test_it_goes_on_after_any_event_on_any_server(stack: Stack, api: Service) -> None:
-    other = await stack.api()
-    try:
-        thread = await start(api.url, "emitting", {"count": 60, "gap": 0.002})
-        await start(api.url, "approval", {"text": "a"}, thread)
-        told: list[Event] = []
-        urls = [api.url, other.url]
-        async with asyncio.timeout(SECS):
-            while sum(map(ended, told)) < 2:
-                urls.reverse()
-                since = told[-1]["seq"] if told else 0
-                async with streamed(urls[0], thread, since=since) as events:
-                    async for event in events:
-                        told.append(event)
-                        if len(told) % 9 == 0 or sum(map(ended, told)) == 2:
-                            break
-        assert [item["payload"]["n"] for item in of(told, "custom")] == list(range(60))
-        assert told == await everything(other.url, thread, runs=2)
-    finally:
-        await other.stop()
+async def test_it_goes_on_after_any_event_on_any_server(api: Service, other_api: Service) -> None:
+    thread = await start(api.url, "emitting", {"count": 60, "gap": 0.002})
+    await start(api.url, "approval", {"text": "a"}, thread)
+    told: list[Event] = []
+    urls = [api.url, other_api.url]
+    async with asyncio.timeout(SECS):
+        while sum(map(ended, told)) < 2:
+            urls.reverse()
+            since = told[-1]["seq"] if told else 0
+            async with streamed(urls[0], thread, since=since) as events:
+                async for event in events:
+                    told.append(event)
+                    if len(told) % 9 == 0 or sum(map(ended, told)) == 2:
+                        break
+    assert [item["payload"]["n"] for item in of(told, "custom")] == list(range(60))
+    assert told == await everything(other_api.url, thread, runs=2)
 
 
 # Commands.

@@ -15,7 +15,7 @@ import pytest_asyncio
 from langgraph_sdk.client import LangGraphClient
 
 from tests.e2e.test_runs import new_thread
-from tests.stack import Service, Stack, running_stack
+from tests.stack import Service, running_stack
 
 RECOVERY_SECS = 20.0
 DEPTH = 'treadle_queue_depth{route="default"}'
@@ -231,8 +231,8 @@ async def test_parameters_have_bounds(client: LangGraphClient, http: httpx.Async
         assert query.partition("=")[0] in answer.json()["detail"]
 
 
-async def test_two_apis_share_everything(stack: Stack, client: LangGraphClient) -> None:
-    other = (await stack.api()).client
+async def test_two_apis_share_everything(client: LangGraphClient, other_api: Service) -> None:
+    other = other_api.client
     thread = await new_thread(client)
     run = await client.runs.create(thread, "slow", input={"delay": 0.2})
     assert cast("dict[str, Any]", await other.runs.join(thread, run["run_id"]))["steps"][-1] == "done"

@@ -12,7 +12,7 @@ from langgraph_sdk.client import LangGraphClient
 from langgraph_sdk.schema import StreamPart
 
 from tests.e2e.steps import begun, leave, new_thread, wait
-from tests.stack import Stack, running_stack
+from tests.stack import Service, running_stack
 
 SECS = 20.0
 
@@ -151,21 +151,17 @@ async def test_a_run_that_is_rolled_back_ends_too(client: LangGraphClient) -> No
     assert names(await following)[-5:] == ["metadata", "values", "values", "values", "run_done"]
 
 
-async def test_two_api_processes_tell_the_same(stack: Stack, client: LangGraphClient) -> None:
-    other = await stack.api()
-    try:
-        thread = await new_thread(client)
-        following = [
-            asyncio.create_task(until_done(join(one, thread, last_event_id="-"), 4))
-            for one in (client, other.client, other.client)
-        ]
-        for one in (client, other.client) * 2:
-            await start(one, thread, "emitting", count=20, gap=0.001)
-        first, *others = [await task for task in following]
-        assert all(each == first for each in others)
-        assert names(first).count("custom") == 80
-    finally:
-        await other.stop()
+async def test_two_api_processes_tell_the_same(client: LangGraphClient, other_api: Service) -> None:
+    thread = await new_thread(client)
+    following = [
+        asyncio.create_task(until_done(join(one, thread, last_event_id="-"), 4))
+        for one in (client, other_api.client, other_api.client)
+    ]
+    for one in (client, other_api.client) * 2:
+        await start(one, thread, "emitting", count=20, gap=0.001)
+    first, *others = [await task for task in following]
+    assert all(each == first for each in others)
+    assert names(first).count("custom") == 80
 
 
 async def test_what_cannot_be_followed_is_refused(client: LangGraphClient, api_url: str) -> None:
