@@ -47,6 +47,11 @@ class Opened:
             return await asyncio.to_thread(getattr, self.target, name)
         return await getattr(self.target, name)
 
+    async def interrupted(self) -> None:
+        """Wait until the graph asks something; the client notes it and tells nobody."""
+        while not self.target.interrupted:  # noqa: ASYNC110 - nobody tells
+            await asyncio.sleep(0.01)
+
     async def items(self, iterable: Any) -> list[Any]:
         return [item async for item in self.each(iterable)]
 
@@ -92,8 +97,7 @@ async def run_start(sdk: Sdk) -> None:
 async def run_respond(sdk: Sdk) -> None:
     async with opened(sdk, "approval") as thread:
         await thread.start(input={"text": "a"})
-        await thread.items(thread.target.values)
-        assert thread.target.interrupted
+        await thread.interrupted()
         [asked] = thread.target.interrupts
         await thread.call("run.respond", "yes", interrupt_id=asked["interrupt_id"])
         assert (await thread.read("output"))["text"] == "a:yes"
@@ -102,7 +106,7 @@ async def run_respond(sdk: Sdk) -> None:
 async def interrupts(sdk: Sdk) -> None:
     async with opened(sdk, "approval") as thread:
         await thread.start(input={"text": "a"})
-        await thread.items(thread.target.values)
+        await thread.interrupted()
         assert [asked["value"] for asked in thread.target.interrupts] == [{"question": "go on?"}]
 
 
