@@ -17,7 +17,7 @@ import pytest_asyncio
 
 from tests.integration.conftest import at_the_server, url_of
 from treadle import json
-from treadle.db import queue, requests, retention, store, threads, ticks, webhooks
+from treadle.db import dead_letters, queue, requests, retention, store, threads, ticks, webhooks
 from treadle.db.pool import prepare
 from treadle.dev.servers import EmbeddedPostgres
 from treadle.migrate import migrate
@@ -121,7 +121,7 @@ DUTIES = {
     "expired": Duty(threads.EXPIRE, [100], "thread_expiry"),
     "pruned": Duty(threads.DUE_FOR_PRUNING, [100], "thread_expiry"),
     "memories": Duty(store.EXPIRE, [200], "idx_store_expires_at"),
-    "dead letters": Duty(retention.FORGET_DEAD_LETTERS, [DAYS, 200], "dead_letter_age"),
+    "dead letters": Duty(dead_letters.FORGET, [DAYS, 200], "dead_letter_age"),
     "runs": Duty(retention.FORGET_RUNS, [DAYS, LONG_AGO, 0, 200], "run_ended"),
 }
 

@@ -7,9 +7,10 @@ from uuid import UUID, uuid4
 
 import pytest
 
+from treadle.db.dead_letters import DeadRuns
 from treadle.db.orphans import note_orphans
 from treadle.db.pool import Pool
-from treadle.db.retention import DeadLetters, RunRecords
+from treadle.db.retention import RunRecords
 from treadle.db.runs import Lease, NewRun, Outcome, Runs
 from treadle.model import RunStatus
 
@@ -139,7 +140,7 @@ async def test_a_dead_letter_keeps_its_run(place: Place) -> None:
     await place.ran(thread, 8)
     assert await place.records.forget(HOUR_SECS, 10) == 0
 
-    letters = DeadLetters(place.pool)
+    letters = DeadRuns(place.pool)
     assert await letters.forget(HOUR_SECS, 10) == 0
     await place.pool.execute("update treadle.dead_letter set created_at = created_at - interval '2 hours'")
     assert await letters.forget(HOUR_SECS, 10) == 1
@@ -194,6 +195,6 @@ async def test_dead_letters_go_in_batches(place: Place) -> None:
         " select gen_random_uuid(), gen_random_uuid(), 'g', 3, 'lost', now() - make_interval(hours => n)"
         "  from generate_series(0, 9) n"
     )
-    letters = DeadLetters(place.pool)
+    letters = DeadRuns(place.pool)
     assert [await letters.forget(HOUR_SECS * 4.5, 3) for _ in range(3)] == [3, 2, 0]
     assert await place.pool.fetchval("select count(*) from treadle.dead_letter") == 5

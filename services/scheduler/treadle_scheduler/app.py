@@ -9,10 +9,11 @@ from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 
 from treadle.checkpoint.pruning import Pruning
+from treadle.db.dead_letters import DeadRuns
 from treadle.db.leader import Leadership
 from treadle.db.queue import Queue
 from treadle.db.requests import RequestNames
-from treadle.db.retention import DeadLetters, RunRecords
+from treadle.db.retention import RunRecords
 from treadle.db.run_events import RunEventOutbox
 from treadle.db.store import StoreItems
 from treadle.db.threads import Threads
@@ -105,7 +106,7 @@ def _removals(parts: Parts) -> Sequence[Duty]:
 
     threads, webhooks, ticks = Threads(parts.removals), Webhooks(parts.removals), Ticks(parts.removals)
     names = RequestNames(parts.removals)
-    letters = DeadLetters(parts.removals)
+    letters = DeadRuns(parts.removals)
     removals = [
         removal("expire", partial(threads.forget_gone, settings.treadle_stateless_ttl_secs)),
         Removal("forget", StoreItems(parts.removals).expire, store.sweep_interval_secs, batch),

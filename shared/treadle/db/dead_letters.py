@@ -6,7 +6,7 @@ They are written where a run is given up, in `treadle.claim_next` (migrations/00
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -25,6 +25,11 @@ GET = "select * from treadle.dead_letter where id = $1"
 # Of two that want to do something about it, one finds it.
 TAKE = "delete from treadle.dead_letter where id = $1 returning *"
 DELETE = "delete from treadle.dead_letter where id = any($1::bigint[]) returning id"
+FORGET = """
+delete from treadle.dead_letter where id = any(array(
+    select id from treadle.dead_letter where created_at < statement_timestamp() - $1::interval
+     order by created_at limit $2 for update skip locked))
+"""
 # Everything that makes runs on a thread holds this lock. No row: the thread is gone.
 LOCK_THREAD = "select from treadle.thread where thread_id = $1 and gone_at is null for no key update"
 # Whether a later run of the thread has begun, or will before a new one: the newest checkpoint is not the dead run's then.
@@ -106,6 +111,11 @@ class DeadRuns:
     async def delete(self, dead_ids: Sequence[int]) -> list[int]:
         """Remove some of them; returns those that were there."""
         return [row["id"] for row in await self._pool.fetch(DELETE, dead_ids)]
+
+    async def forget(self, keep_secs: float, limit: int) -> int:
+        """Remove those that were written long ago; returns how many."""
+        done = await self._pool.execute(FORGET, timedelta(seconds=keep_secs), limit)
+        return int(done.rpartition(" ")[2])
 
 
 async def _remade(connection: Connection, dead: DeadRunInFull, run_id: UUID, other_thread: UUID) -> Remade:

@@ -1,4 +1,4 @@
-"""What ended long ago and has an end of its own: runs on threads that live on, and dead letters.
+"""What ended long ago and has an end of its own: runs on threads that live on.
 
 Migrations/0012_retention.sql says which runs go, and how they are found; other tables have the end of what they keep with
 the rest of their statements.
@@ -15,11 +15,6 @@ from typing import Any
 from treadle.db.pool import Pool
 
 FORGET_RUNS = "select * from treadle.forget_runs($1, $2, $3, $4)"
-FORGET_DEAD_LETTERS = """
-delete from treadle.dead_letter where id = any(array(
-    select id from treadle.dead_letter where created_at < statement_timestamp() - $1::interval
-     order by created_at limit $2 for update skip locked))
-"""
 LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -45,15 +40,3 @@ class RunRecords:
             self._after = (page["until"], page["until_seq"])
             gone += page["gone"]
         return gone
-
-
-class DeadLetters:
-    """The records of runs that were given up."""
-
-    def __init__(self, pool: Pool) -> None:
-        self._pool = pool
-
-    async def forget(self, keep_secs: float, limit: int) -> int:
-        """Remove those that were written long ago; returns how many."""
-        done = await self._pool.execute(FORGET_DEAD_LETTERS, timedelta(seconds=keep_secs), limit)
-        return int(done.rpartition(" ")[2])
