@@ -2,20 +2,30 @@
 
 from __future__ import annotations
 
+import functools
 import re
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar
 
 import click
 
 if TYPE_CHECKING:
-    from treadle.operations.dead_letters import DeadLetterOffice, Letter, Ref, Wanted
+    from treadle.operations.dead_letters import DeadLetterOffice, Letter, Ref
 
 T = TypeVar("T")
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
+
+
+class Choice(NamedTuple):
+    """Dead letters that are named, or, with none, all that the rest leaves."""
+
+    letters: tuple[Ref, ...]
+    kind: Literal["request", "run"] | None
+    source: str | None
+    older_than: timedelta | None
 
 
 class LetterId(click.ParamType["Ref"]):
@@ -105,54 +115,58 @@ def show(letter: Ref, data_dir: Path | None, as_json: bool) -> None:
     in_full(_with_office(data_dir, lambda office: office.get(letter)), as_json=as_json)
 
 
+def choosing(command: Callable[..., None]) -> Callable[..., None]:
+    """A command on dead letters: it is given those that the arguments choose as `choice`."""
+
+    @click.argument("letters", metavar="ID...", type=LetterId(), nargs=-1)
+    @click.option("--all", "all_", is_flag=True, help="All that --kind, --source and --older-than leave.")
+    @kind_option
+    @source_option
+    @older_option
+    @data_dir_option
+    @functools.wraps(command)
+    def chosen(
+        letters: tuple[Ref, ...],
+        all_: bool,
+        kind: Literal["request", "run"] | None,
+        source: str | None,
+        older_than: timedelta | None,
+        **options: Any,
+    ) -> None:
+        if bool(letters) == all_:
+            raise click.UsageError(
+                "Name the dead letters: give their ids, as `treadle deadletter list` shows them, or --all."
+            )
+        if letters and (kind or source or older_than):
+            raise click.UsageError(
+                "--kind, --source and --older-than choose among --all: they do not go with ids."
+            )
+        command(choice=Choice(letters, kind, source, older_than), **options)
+
+    return chosen
+
+
 @deadletter.command()
-@click.argument("letters", metavar="ID...", type=LetterId(), nargs=-1)
-@click.option("--all", "all_", is_flag=True, help="All that --kind, --source and --older-than leave.")
-@kind_option
-@source_option
-@older_option
-@data_dir_option
-def retry(
-    letters: tuple[Ref, ...],
-    all_: bool,
-    kind: Literal["request", "run"] | None,
-    source: str | None,
-    older_than: timedelta | None,
-    data_dir: Path | None,
-) -> None:
+@choosing
+def retry(choice: Choice, data_dir: Path | None) -> None:
     """Do what was asked once more, and remove the dead letter.
 
     A request is published again as it was, to be accepted once at the most, whatever is retried twice. A run is made once
     more, and goes on from its last checkpoint.
     """
-    wanted = _wanted(letters, all_=all_, kind=kind, source=source, older_than=older_than)
 
     async def again(office: DeadLetterOffice, letter: Letter) -> str:
         return await office.retry(letter)
 
-    _each("retried", letters, wanted, again, data_dir)
+    _each("retried", choice, again, data_dir)
 
 
 @deadletter.command()
-@click.argument("letters", metavar="ID...", type=LetterId(), nargs=-1)
-@click.option("--all", "all_", is_flag=True, help="All that --kind, --source and --older-than leave.")
-@kind_option
-@source_option
-@older_option
+@choosing
 @click.option("--yes", is_flag=True, help="With --all: do not ask.")
-@data_dir_option
-def purge(
-    letters: tuple[Ref, ...],
-    all_: bool,
-    kind: Literal["request", "run"] | None,
-    source: str | None,
-    older_than: timedelta | None,
-    yes: bool,
-    data_dir: Path | None,
-) -> None:
+def purge(choice: Choice, yes: bool, data_dir: Path | None) -> None:
     """Remove dead letters for good."""
-    wanted = _wanted(letters, all_=all_, kind=kind, source=source, older_than=older_than)
-    if all_ and not yes:
+    if not choice.letters and not yes:
         if not sys.stdin.isatty():
             raise click.UsageError("--all removes what nobody can bring back: say --yes as well.")
         click.confirm("Remove these dead letters for good?", abort=True)
@@ -163,34 +177,12 @@ def purge(
         await office.purge(ref(letter))
         return ""
 
-    _each("removed", letters, wanted, remove, data_dir)
-
-
-def _wanted(
-    letters: tuple[Ref, ...],
-    *,
-    all_: bool,
-    kind: Literal["request", "run"] | None,
-    source: str | None,
-    older_than: timedelta | None,
-) -> Wanted:
-    from treadle.operations.dead_letters import Wanted  # noqa: PLC0415 - help should not pay for it
-
-    if bool(letters) == all_:
-        raise click.UsageError(
-            "Name the dead letters: give their ids, as `treadle deadletter list` shows them, or --all."
-        )
-    if letters and (kind or source or older_than):
-        raise click.UsageError(
-            "--kind, --source and --older-than choose among --all: they do not go with ids."
-        )
-    return Wanted(kind, source, older_than)
+    _each("removed", choice, remove, data_dir)
 
 
 def _each(
     done: str,
-    letters: tuple[Ref, ...],
-    wanted: Wanted,
+    choice: Choice,
     act: Callable[[DeadLetterOffice, Letter], Awaitable[str]],
     data_dir: Path | None,
 ) -> None:
@@ -199,8 +191,8 @@ def _each(
     from treadle.errors import Conflict, NotFound, Unauthorized  # noqa: PLC0415
 
     async def act_on_all(office: DeadLetterOffice) -> Progress:
-        with Progress(done, named=bool(letters)) as progress:
-            async for name, letter in _chosen(office, letters, wanted):
+        with Progress(done, named=bool(choice.letters)) as progress:
+            async for name, letter in _chosen(office, choice):
                 try:
                     progress.done(name, await act(office, await letter()))
                 except (NotFound, Unauthorized, Conflict) as error:
@@ -212,16 +204,16 @@ def _each(
 
 
 async def _chosen(
-    office: DeadLetterOffice, letters: tuple[Ref, ...], wanted: Wanted
+    office: DeadLetterOffice, choice: Choice
 ) -> AsyncIterator[tuple[str, Callable[[], Awaitable[Letter]]]]:
     """Each with its name, and how to get it: one that is named may be gone."""
-    from treadle.operations.dead_letters import ref  # noqa: PLC0415
+    from treadle.operations.dead_letters import Wanted, ref  # noqa: PLC0415
 
-    for named in dict.fromkeys(letters):
+    for named in dict.fromkeys(choice.letters):
         yield str(named), lambda named=named: office.get(named)
-    if letters:
+    if choice.letters:
         return
-    async for letter in office.all(wanted):
+    async for letter in office.all(Wanted(choice.kind, choice.source, choice.older_than)):
 
         async def there(letter: Letter = letter) -> Letter:
             return letter
