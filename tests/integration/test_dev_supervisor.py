@@ -78,18 +78,13 @@ graph = StateGraph(State).add_node("last", last).set_entry_point("last").compile
 
 
 class Dev:
-    """One `treadle dev` and everything that it has said.
-
-    Attributes:
-        ready_after: seconds from the command to the line that says so, the interpreter's start included.
-    """
+    """One `treadle dev` and everything that it has said."""
 
     def __init__(self, process: Process, port: int, data_dir: Path) -> None:
         self.process = process
         self.port = port
         self.data_dir = data_dir
         self.lines: list[str] = []
-        self.ready_after = float("inf")
         self._spoke = asyncio.Condition()
         self._reading = asyncio.create_task(self._read(), name="read")
 
@@ -173,11 +168,9 @@ async def start(
 @asynccontextmanager
 async def started(project: Path, *options: str, **more: Any) -> AsyncGenerator[Dev]:
     """A `treadle dev` that is up, and is ended if the test did not do that."""
-    began = time.monotonic()
     dev = await start(project, *options, **more)
     try:
         await dev.says(READY)
-        dev.ready_after = time.monotonic() - began
         yield dev
     finally:
         if dev.process.returncode is None:
@@ -316,7 +309,6 @@ async def test_changed_code_is_served_and_broken_code_waits_for_its_mending(shar
 
 async def test_ctrl_c_stops_in_order_and_the_next_start_goes_on(project: Path) -> None:
     async with started(project) as dev:
-        assert dev.ready_after < 12
         thread = await dev.client.threads.create(metadata={"kept": "yes"})
         run = await begin_lasting_run(dev, thread["thread_id"])
         family = dev.family()
@@ -328,7 +320,6 @@ async def test_ctrl_c_stops_in_order_and_the_next_start_goes_on(project: Path) -
         assert await gone(family, within=0)
 
     async with started(project) as dev:
-        assert dev.ready_after < 5
         kept = await dev.client.threads.get(thread["thread_id"])
         assert (kept["metadata"] or {})["kept"] == "yes"
         assert await dev.client.runs.join(thread["thread_id"], run["run_id"]) == {"times": 2}
@@ -351,7 +342,6 @@ async def test_kill_9_leaves_nothing_running_and_the_next_start_works(project: P
         await dev.ended()
     async with started(project) as dev:
         assert await gone(family)
-        assert dev.ready_after < 5
         assert await echoed(dev) == {"said": "WORD"}
 
 
