@@ -1,5 +1,5 @@
 # make dev     serve the examples: real NATS, Postgres and Valkey, API, worker, scheduler   [PORT= DATA_DIR= ARGS=]
-# make test    run every test                                                               [ARGS="-k name"]
+# make test    run every test, two files at a time                                          [ARGS="-k name" JOBS=]
 # make lint    ruff and pyright
 # make bench   measure speed, judge it by the goals, write bench/README.md                 [ARGS="--rounds 1"]
 # make docs    write docs/settings.md and docs/asyncapi.json from the code
@@ -13,6 +13,8 @@ PYTHON ?= python3
 PORT ?= 2024
 DATA_DIR ?= .treadle
 ARGS ?=
+# Files of tests that run side by side: they wait for servers and processes more than they compute.
+JOBS ?= 2
 
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
@@ -29,7 +31,7 @@ dev: $(RUNTIME)
 	$(BIN)/treadle dev --config examples/langgraph.json --port $(PORT) --data-dir $(DATA_DIR) $(ARGS)
 
 test: $(DEV) $(JS)
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadfile $(ARGS)
 
 js: $(JS)
 
