@@ -11,6 +11,8 @@ import pytest
 from langgraph_sdk.client import LangGraphClient
 
 from tests.e2e.test_cli_run import Cli, on_a_terminal, without_style
+from tests.stack import Service
+from treadle.cli import cron_calls
 
 LEAP_DAY = "0 12 29 2 *"
 
@@ -90,6 +92,27 @@ async def test_crons_are_paused_and_resumed(cli: Cli, client: LangGraphClient, t
     resumed = await cli.cron("resume", *only(team))
     assert re.fullmatch(rf"(resumed \S+  {re.escape(LEAP_DAY)}  next run \S+\n){{3}}", resumed.out)
     assert await client.crons.search(metadata=team, enabled=False) == []
+
+
+async def test_all_crons_are_found_while_they_tick(
+    api: Service, client: LangGraphClient, team: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A tick puts a cron behind those that are due later, which must not pull one of them over the end of a page."""
+    monkeypatch.setattr(cron_calls, "PAGE", 2)
+    crons = [await create(client, metadata=team, schedule=f"0 12 {day} 2 *") for day in range(24, 29)]
+    reading = api.client
+    pages: list[Any] = []
+
+    async def tick(page: Any) -> None:
+        for cron in crons[:2] if not pages else []:
+            await client.crons.update(cron["cron_id"], schedule=LEAP_DAY)
+        pages.append(page)
+
+    reading.http.client.event_hooks["response"].append(tick)
+    found = await cron_calls.found(reading, cron_calls.Wanted(metadata=team))
+
+    assert len(pages) == 3
+    assert {cron["cron_id"] for cron in found} == {cron["cron_id"] for cron in crons}
 
 
 async def test_a_cron_that_the_server_does_not_have_is_named(cli: Cli) -> None:

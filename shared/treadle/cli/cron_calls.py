@@ -40,7 +40,10 @@ class Wanted:
 
 
 async def found(client: LangGraphClient, wanted: Wanted, limit: int | None = None) -> list[Cron]:
-    """The crons that are wanted, the one that is due next first; all of them without a limit."""
+    """The crons that are wanted, the one that is due next first.
+
+    Without a limit all of them, in an order that no tick changes: what goes to another page meanwhile is overlooked.
+    """
     crons: list[Cron] = []
     while limit is None or len(crons) < limit:
         size = PAGE if limit is None else min(PAGE, limit - len(crons))
@@ -49,7 +52,7 @@ async def found(client: LangGraphClient, wanted: Wanted, limit: int | None = Non
             thread_id=wanted.thread,
             metadata=wanted.metadata,
             enabled=wanted.enabled,
-            sort_by="next_run_date",
+            sort_by="cron_id" if limit is None else "next_run_date",
             sort_order="asc",
             limit=size,
             offset=len(crons),
