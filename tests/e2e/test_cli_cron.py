@@ -115,6 +115,19 @@ async def test_all_crons_are_found_while_they_tick(
     assert {cron["cron_id"] for cron in found} == {cron["cron_id"] for cron in crons}
 
 
+async def test_a_cron_that_is_gone_keeps_no_other_from_being_paused(
+    cli: Cli, client: LangGraphClient, team: dict[str, str]
+) -> None:
+    absent = str(uuid4())
+    crons = [await create(client, metadata=team) for _ in range(cron_calls.AT_ONCE + 1)]
+
+    paused = await cli.cron("pause", absent, *(cron["cron_id"] for cron in crons))
+
+    assert paused.code == 1
+    assert paused.out.splitlines() == [f"paused {cron['cron_id']}  {LEAP_DAY}" for cron in crons]
+    assert re.fullmatch(rf"treadle: The server at \S+ .*\(404\): .*{absent}.*\n", paused.err)
+
+
 async def test_a_cron_that_the_server_does_not_have_is_named(cli: Cli) -> None:
     absent = str(uuid4())
     for command in ("pause", "trigger"):

@@ -92,18 +92,25 @@ def _switch(
         )
     from treadle.cli.cron_calls import Wanted, found, switched  # noqa: PLC0415 - after the arguments are checked
     from treadle.cli.cron_table import tell  # noqa: PLC0415
+    from treadle.errors import TreadleError  # noqa: PLC0415
 
-    async def switch(client: LangGraphClient) -> int:
-        ids = crons
+    async def switch(client: LangGraphClient) -> tuple[int, int]:
+        ids, refused = crons, 0
         if not ids:
             wanted = Wanted(metadata=metadata.value if metadata else None, enabled=not enabled)
             ids = tuple([each["cron_id"] for each in await found(client, wanted)])
-        async for changed in switched(client, ids, enabled=enabled):
-            tell(changed, "resumed" if enabled else "paused", as_json=as_json)
-        return len(ids)
+        async for outcome in switched(client, url, ids, enabled=enabled):
+            if isinstance(outcome, TreadleError):
+                refused += 1
+                click.secho(f"treadle: {outcome}", err=True, fg="red")
+            else:
+                tell(outcome, "resumed" if enabled else "paused", as_json=as_json)
+        return len(ids), refused
 
-    if not _call(url, switch):
+    asked, refused = _call(url, switch)
+    if not asked:
         click.echo(f"No cron to {'resume' if enabled else 'pause'}.", err=True)
+    raise SystemExit(1 if refused else 0)
 
 
 @cron.command()

@@ -11,6 +11,8 @@ from uuid import UUID
 from langgraph_sdk.client import LangGraphClient
 from langgraph_sdk.errors import NotFoundError
 
+from treadle.cli.server_errors import server_errors
+from treadle.errors import Conflict, InvalidRequest, NotFound, TreadleError
 from treadle.model import default_assistant_id
 
 PAGE = 1000
@@ -80,13 +82,21 @@ async def names(client: LangGraphClient, crons: Iterable[Cron]) -> dict[str, str
     }
 
 
-async def switched(client: LangGraphClient, cron_ids: Sequence[str], *, enabled: bool) -> AsyncIterator[Cron]:
-    """Each cron after it was switched on or off, in their order."""
+async def switched(
+    client: LangGraphClient, url: str, cron_ids: Sequence[str], *, enabled: bool
+) -> AsyncIterator[Cron | TreadleError]:
+    """Each cron after it was switched on or off, in their order, or why the server did not: it may be gone."""
+
+    async def switch(cron_id: str) -> Cron | TreadleError:
+        try:
+            with server_errors(url):
+                return cast(Cron, await client.crons.update(cron_id, enabled=enabled))
+        except (NotFound, Conflict, InvalidRequest) as error:
+            return error
+
     for several in _several(cron_ids):
-        for changed in await asyncio.gather(
-            *(client.crons.update(each, enabled=enabled) for each in several)
-        ):
-            yield cast(Cron, changed)
+        for outcome in await asyncio.gather(*map(switch, several)):
+            yield outcome
 
 
 async def triggered(client: LangGraphClient, cron_id: str) -> dict[str, Any]:
