@@ -165,3 +165,14 @@ async def test_a_triggered_run_is_waited_for(cli: Cli, client: LangGraphClient, 
     [result] = told.events
     assert (result["event"], result["data"]["status"]) == ("result", "success")
     assert result["data"]["values"]["text"] == "A!"
+
+
+async def test_a_triggered_run_whose_output_is_no_object_is_waited_for(
+    cli: Cli, client: LangGraphClient, team: dict[str, str]
+) -> None:
+    cron = await create(client, "functional", metadata=team, input=20)
+    waited = await cli.cron("trigger", cron["cron_id"], "--wait")
+    assert (waited.code, waited.err) == (0, "")
+    assert re.search(r"^  40$", waited.out, re.M)
+    told = await cli.cron("trigger", cron["cron_id"], "--wait", "--json")
+    assert told.events[0]["data"]["values"] == 40

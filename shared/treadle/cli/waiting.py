@@ -45,21 +45,25 @@ async def waited(client: LangGraphClient, url: str, run: Mapping[str, Any], *, a
 async def _outcome(client: LangGraphClient, url: str, thread: str, run: str) -> Outcome:
     began = time.monotonic()
     try:
-        values = cast("dict[str, Any]", await client.runs.join(thread, run))
+        values = cast("Any", await client.runs.join(thread, run))
     except asyncio.CancelledError:
         cast("asyncio.Task[Any]", asyncio.current_task()).uncancel()
         await cancel(client, url, thread, run)
         return Outcome(Status.CANCELLED, run, thread, time.monotonic() - began)
     kept = await _kept(client, thread, run)
-    questions = values.get(ASKED, ()) if kept is not None else ()
+    took = time.monotonic() - began
+    if not isinstance(values, Mapping):  # what an entrypoint returned; questions and errors come as members
+        return Outcome(_status({}, kept, asked=False), run, thread, took, values)
+    told = cast("Mapping[str, Any]", values)
+    questions = told.get(ASKED, ()) if kept is not None else ()
     return Outcome(
-        _status(values, kept, asked=bool(questions)),
+        _status(told, kept, asked=bool(questions)),
         run,
         thread,
-        time.monotonic() - began,
-        values={key: value for key, value in values.items() if key != ERROR},
+        took,
+        values={key: value for key, value in told.items() if key != ERROR},
         questions=[Question(each["id"], each["value"]) for each in questions],
-        error=error_text(values[ERROR]) if ERROR in values else None,
+        error=error_text(told[ERROR]) if ERROR in told else None,
     )
 
 
