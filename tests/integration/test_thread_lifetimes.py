@@ -16,13 +16,14 @@ from langgraph.graph import START, StateGraph
 from typing_extensions import TypedDict
 
 from treadle.checkpoint.pool import ConnectionPool, checkpoint_pool
-from treadle.checkpoint.pruning import Pruning
+from treadle.checkpoint.pruning import Pruned, Pruning
 from treadle.db.pool import Pool
 from treadle.db.runs import Lease, NewRun, Outcome, Runs
 from treadle.db.threads import Threads
 from treadle.errors import Unavailable
 from treadle.graphs.lifetime import ThreadTtl
 from treadle.model import Ttl
+from treadle_scheduler import lifetimes
 from treadle_scheduler.lifetimes import BATCH, Lifetimes
 
 REMOVED, PRUNED = Ttl("delete", 0), Ttl("keep_latest", 0)
@@ -157,11 +158,24 @@ async def test_a_history_of_differences_is_left_whole(place: Place) -> None:
     assert (await shown(place, thread)).expires_at is None  # it is not looked at again and again
 
 
+async def test_histories_that_are_left_whole_hide_none_behind_them(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lifetimes, "BATCH", 1)
+    differing, _ = await place.ran(PRUNED, Differing)
+    thread, newest = await place.ran(PRUNED)
+    assert await place.threads.due_for_pruning(2) == [differing, thread]
+
+    assert await place.duty.round() == 1
+
+    assert await place.checkpoints(thread) == [newest.config["configurable"]["checkpoint_id"]]
+
+
 async def test_a_thread_with_runs_is_not_pruned(place: Place) -> None:
     thread, _ = await place.ran(PRUNED)
     await place.run(thread)
     assert await place.duty.round() == 0
-    assert not await place.pruning.keep_latest(thread)
+    assert await place.pruning.keep_latest(thread) is Pruned.LATER
     assert len(await place.checkpoints(thread)) > 1
 
 

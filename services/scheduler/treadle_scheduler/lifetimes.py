@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from typing import NamedTuple
 
-from treadle.checkpoint.pruning import Pruning
+from treadle.checkpoint.pruning import Pruned, Pruning
 from treadle.db.threads import Threads
 from treadle.graphs.lifetime import ThreadTtl
 from treadle.telemetry.metrics import Duty as DutyName
 
 BATCH = 100
+
+
+class Batch(NamedTuple):
+    """How many threads were removed or pruned, and how many are not due any more: those that cannot be pruned as well."""
+
+    done: int
+    settled: int
 
 
 class Lifetimes:
@@ -27,18 +35,21 @@ class Lifetimes:
         """Remove and prune what has expired, up to the limit of one sweep each; returns how many threads."""
         return await self._batches(self._remove) + await self._batches(self._prune)
 
-    async def _batches(self, step: Callable[[int], Awaitable[int]]) -> int:
-        """Go on while there is an advance; what cannot be pruned now is looked at again in the next sweep."""
-        done = 0
-        while batch := BATCH if self._most is None else min(BATCH, self._most - done):
-            if not (advance := await step(batch)):
+    async def _batches(self, step: Callable[[int], Awaitable[Batch]]) -> int:
+        """Go on while there is an advance; threads on which something goes on are looked at again in the next sweep."""
+        done = settled = 0
+        while most := BATCH if self._most is None else min(BATCH, self._most - settled):
+            batch = await step(most)
+            if not batch.settled:
                 break
-            done += advance
+            done, settled = done + batch.done, settled + batch.settled
         return done
 
-    async def _remove(self, batch: int) -> int:
-        return len(await self._threads.expire(batch))
+    async def _remove(self, most: int) -> Batch:
+        removed = len(await self._threads.expire(most))
+        return Batch(removed, removed)
 
-    async def _prune(self, batch: int) -> int:
-        due = await self._threads.due_for_pruning(batch)
-        return sum([await self._pruning.keep_latest(thread_id) for thread_id in due])
+    async def _prune(self, most: int) -> Batch:
+        due = await self._threads.due_for_pruning(most)
+        each = [await self._pruning.keep_latest(thread_id) for thread_id in due]
+        return Batch(each.count(Pruned.DONE), len(each) - each.count(Pruned.LATER))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import Enum, auto
 from typing import Any
 from uuid import UUID
 
@@ -12,6 +13,16 @@ from psycopg_pool import PoolClosed, PoolTimeout
 from treadle.db.pool import Pool, transaction
 from treadle.db.threads import lock_at_rest, set_pruned
 from treadle.errors import Unavailable
+
+
+class Pruned(Enum):
+    """What became of a thread that was to be pruned."""
+
+    DONE = auto()
+    REFUSED = auto()
+    """It cannot be pruned, and is due no more until something happens on it."""
+    LATER = auto()
+    """It is missing, or runs of it go on; nothing was done."""
 
 
 class Pruning:
@@ -26,24 +37,24 @@ class Pruning:
         self._pool = pool
         self._saver = saver
 
-    async def keep_latest(self, thread_id: UUID) -> bool:
-        """Prune a thread; False where nothing was done: it is missing, runs of it go on, or it cannot be pruned.
+    async def keep_latest(self, thread_id: UUID) -> Pruned:
+        """Prune a thread, if it is at rest.
 
         Raises:
             Unavailable: Postgres went away; nothing was done.
         """
         async with transaction(self._pool) as connection:
             if not await lock_at_rest(connection, thread_id):
-                return False
+                return Pruned.LATER
             pruned = await self._prune(thread_id)
             await set_pruned(connection, thread_id)
         return pruned
 
-    async def _prune(self, thread_id: UUID) -> bool:
+    async def _prune(self, thread_id: UUID) -> Pruned:
         try:
             await self._saver.aprune([str(thread_id)], strategy="keep_latest")
         except NotImplementedError:
-            return False
+            return Pruned.REFUSED
         except (OperationalError, PoolTimeout, PoolClosed) as error:
             raise Unavailable(f"Postgres went away while thread {thread_id} was pruned: {error}") from error
-        return True
+        return Pruned.DONE

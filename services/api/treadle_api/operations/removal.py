@@ -7,7 +7,7 @@ from contextlib import suppress
 from typing import Literal
 from uuid import UUID
 
-from treadle.checkpoint.pruning import Pruning
+from treadle.checkpoint.pruning import Pruned, Pruning
 from treadle.db.pool import postgres_errors
 from treadle.db.runs import Runs
 from treadle.db.threads import Threads
@@ -54,9 +54,8 @@ class Removal:
     async def prune(self, thread_ids: Sequence[UUID]) -> int:
         """Remove all checkpoints but the newest; returns of how many threads. Those that cannot be pruned stay."""
         with postgres_errors("pruning threads"):
-            return sum(
-                [await self._pruning.keep_latest(thread_id) for thread_id in dict.fromkeys(thread_ids)]
-            )
+            each = [await self._pruning.keep_latest(thread_id) for thread_id in dict.fromkeys(thread_ids)]
+        return each.count(Pruned.DONE)
 
     async def run(self, thread_id: UUID, run_id: UUID) -> None:
         """Remove a run and its checkpoints; one that is on is rolled back first.
