@@ -6,6 +6,7 @@ import logging
 import time
 from collections.abc import Callable
 
+from treadle.db.pool import COMMAND_TIMEOUT_SECS
 from treadle.db.run_events import NotedEvent, RunEventOutbox
 from treadle.messaging.run_events import RunEventPublisher
 from treadle.telemetry.metrics import Duty as DutyName
@@ -92,11 +93,12 @@ class Start:
     """Where in the outbox a look begins: not at its very start each time.
 
     Rows that were removed lie there until a vacuum, and no vacuum takes them while some transaction is older (a dump, for
-    hours): ten looks a second would wade through all of them. So a look begins behind what was settled some seconds
-    ago; the few rows that take longer to be committed are found by the look at everything, once a minute.
+    hours): ten looks a second would wade through all of them. So a look begins behind what was settled a while ago, longer
+    than a transaction lasts that has an event and waits for the lock of another thread: its event would be told after
+    those that follow it on its thread. What is committed even later is found by the look at everything, once a minute.
     """
 
-    LAG_SECS = 5.0
+    LAG_SECS = COMMAND_TIMEOUT_SECS + 5.0
     ALL_SECS = 60.0
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:

@@ -10,7 +10,7 @@ from uuid import UUID
 
 import msgspec
 
-from treadle.db.pool import postgres_errors
+from treadle.db.pool import COMMAND_TIMEOUT_SECS, postgres_errors
 from treadle.db.runs import CancelledRun, Created, Requested, RequestKey, Runs
 from treadle.db.runs import NewRun as Row
 from treadle.errors import Conflict
@@ -33,6 +33,8 @@ from treadle.wire.runs import BatchRun, Checkpoint, NewRun
 log = logging.getLogger(__name__)
 
 ANNOUNCED_AT_ONCE = 64
+# As long as a single statement: a batch holds the locks of its threads, and the places of its events, while it waits for another.
+BATCH_SECS = COMMAND_TIMEOUT_SECS
 
 
 class Creation:
@@ -144,7 +146,8 @@ class Creation:
             # Two batches with threads in common must not wait for each other in a circle.
             ordered = sorted(rows, key=lambda row: row.thread_id)
             with postgres_errors("creating a batch of runs"):
-                created = await self._runs.create_all(ordered)
+                async with asyncio.timeout(BATCH_SECS):
+                    created = await self._runs.create_all(ordered)
             if not self.out_of_date(ordered[len(created) - 1], created[-1].outcome):
                 break
         _must_be_created(ordered[len(created) - 1], created[-1])
