@@ -251,10 +251,12 @@ async def test_an_address_that_the_url_tells_is_refused_when_the_run_is_made(hoo
 async def test_a_webhook_comes_though_the_worker_dies_while_it_sends_it(hooked: Hooked) -> None:
     thread = await new_thread(hooked.client)
     hooked.receiver.answers["/orphan"].append(None)
-    [worker] = hooked.stack.services("worker")
+    [worker], [scheduler] = hooked.stack.services("worker"), hooked.stack.services("scheduler")
+    scheduler.pause()
     run = await hooked.create(thread, "steps", "/orphan")
     await hooked.receiver.got("/orphan")
     await worker.kill()
+    scheduler.resume()
 
     received = await hooked.receiver.got("/orphan", 2)
     await hooked.logged(f"of run {run}, attempt 2: answered 200")
