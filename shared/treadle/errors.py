@@ -54,7 +54,7 @@ class StillRunning(TreadleError):
 
 
 class TooLarge(TreadleError):
-    """An answer is larger than the way that the request came lets through; the message says which way does."""
+    """A request or its answer is larger than the way that it goes lets through; the message says which way does."""
 
     status = 413
 

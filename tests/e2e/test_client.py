@@ -9,10 +9,10 @@ from uuid import uuid4
 import pytest
 import pytest_asyncio
 
-from tests.e2e.bus import kill
-from tests.stack import Stack, running_stack
+from tests.e2e.bus import bus, kill
+from tests.stack import Stack, free_port, running_stack
 from treadle.client import Client, RunEvent, RunRef, RunRequest, connect
-from treadle.errors import ConfigError, InvalidRequest, NotFound, StillRunning, Unavailable
+from treadle.errors import ConfigError, InvalidRequest, NotFound, StillRunning, TooLarge, Unavailable
 from treadle.model import CancelAction
 
 KEY = "k" * 48
@@ -86,6 +86,22 @@ async def test_published_requests_become_runs_that_are_heard_of(treadle: Client)
     assert len({event.run_id for event in heard}) == 1
 
 
+async def test_a_hearer_misses_nothing_though_nats_forgets_it(house: Stack, treadle: Client) -> None:
+    thread_id = uuid4()
+    request = steps(thread_id=thread_id, if_not_exists="create")
+    async with bus(house) as nats, treadle.events(thread_id=thread_id) as events:
+        js = nats.jetstream()
+        await treadle.wait(request)
+        first = await _until_ended(events)
+        for consumer in await js.consumers_info("TREADLE_EVENTS"):
+            if consumer.name.startswith("treadle-client-"):
+                await js.delete_consumer("TREADLE_EVENTS", consumer.name)
+        await treadle.wait(request)
+        second = await _until_ended(events)
+    assert [event.status for event in (*first, *second)] == ["pending", "running", "success"] * 2
+    assert len({event.event_id for event in (*first, *second)}) == 6
+
+
 async def test_a_durable_hearer_goes_on_where_it_stopped_over_a_restart_of_nats(
     house: Stack, treadle: Client
 ) -> None:
@@ -110,6 +126,29 @@ async def test_a_client_outlives_restarts_of_nats_and_of_the_api(house: Stack, t
     await house.api()
     assert await joining
     assert await treadle.wait(steps())
+
+
+async def test_what_no_attempt_would_change_is_said_at_once(house: Stack, treadle: Client) -> None:
+    for size in (1_000_000, 2_000_000):  # more than the stream takes, more than the server takes
+        with pytest.raises(TooLarge, match="lets through"):
+            await treadle.publish("orders", steps("x" * size))
+    with pytest.raises(TooLarge, match="lets through"):
+        await treadle.create(steps("x" * 2_000_000))
+    with pytest.raises(InvalidRequest, match=r"source: 'a\.b'"):
+        await treadle.publish("a.b", steps())
+    run = await treadle.create(steps(after_seconds=60))
+    async with bus(house) as nats, Client(nats).events() as events:
+        await nats.close()
+        with pytest.raises(Unavailable, match="closed"):
+            await Client(nats).join(run)
+        with pytest.raises(Unavailable, match="closed"):
+            await anext(events)
+
+
+async def test_nats_that_is_not_there_is_said() -> None:
+    with pytest.raises(Unavailable, match="NATS cannot be reached"):
+        async with connect(f"nats://127.0.0.1:{free_port()}", timeout_secs=0.5):
+            pass
 
 
 async def test_nobody_there_is_said() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
@@ -10,15 +11,16 @@ from typing import Any, Protocol
 from uuid import UUID, uuid4
 
 import msgspec
-import nats
 import nats.errors
 from nats.aio.client import Client as Nats
+from nats.js.errors import BadRequestError
 
 from treadle.client.hearing import hear
 from treadle.client.receipts import Receipt
-from treadle.client.sending import Sending, encoded
-from treadle.errors import ConfigError, StillRunning, Unavailable
+from treadle.client.sending import Sending, encoded, too_large
+from treadle.errors import ConfigError, InvalidRequest, StillRunning, Unavailable
 from treadle.identity import Identity
+from treadle.messaging.requests import SOURCE
 from treadle.messaging.subjects import request_subject
 from treadle.model import CancelAction
 from treadle.wire.direct import CancelRequest, JoinRequest, RunRef
@@ -26,6 +28,9 @@ from treadle.wire.run_event import RunEvent, RunEventStatus
 from treadle.wire.run_view import RunView
 from treadle.wire.runs import BatchRun
 
+log = logging.getLogger(__name__)
+
+CONNECT_SECS = 10.0
 # What is answered at once takes this long at the most; then it is asked for again.
 ANSWER_SECS = 5.0
 # How long one request for a result is held: one that is lost with its NATS server is made again after that.
@@ -106,8 +111,8 @@ class Client:
             except StillRunning:
                 if _left(deadline) <= 0:
                     raise
-            except Unavailable:
-                await _pause(deadline)
+            except Unavailable as error:
+                await self._pause(deadline, str(error))
 
     async def wait(
         self, request: BatchRun, *, message_id: str | None = None, timeout_secs: float | None = None
@@ -150,8 +155,12 @@ class Client:
             message_id: the name of this request, as for `create`. Let names differ between sources too.
 
         Raises:
+            InvalidRequest: `source` cannot be part of a subject.
+            TooLarge: NATS lets no request of this size through.
             Unavailable: NATS did not take it in time; it is not known whether it has it.
         """
+        if not SOURCE.fullmatch(source):
+            raise InvalidRequest(f"source: {source!r} must be 1 to 64 letters, digits, `_` and `-`.")
         subject, data, name = request_subject(source), encoded(request), message_id or str(uuid4())
         deadline, stream = _deadline(timeout_secs), self._nats.jetstream()
         while True:
@@ -159,8 +168,10 @@ class Client:
             try:
                 await stream.publish(subject, data, timeout=ANSWER_SECS, headers=headers)
                 return Receipt(source, name)
+            except (nats.errors.MaxPayloadError, BadRequestError):
+                raise too_large(self._nats, subject, data) from None
             except (TimeoutError, nats.errors.Error, OSError) as error:
-                await _pause(deadline, f"{subject}: not stored by NATS: {error or type(error).__name__}")
+                await self._pause(deadline, f"{subject}: not stored by NATS: {error or type(error).__name__}")
 
     @asynccontextmanager
     async def events(
@@ -194,12 +205,18 @@ class Client:
             try:
                 return await self._sending.ask(endpoint, body, secs, message_id)
             except Unavailable as error:
-                await _pause(deadline, str(error))
+                await self._pause(deadline, str(error))
+
+    async def _pause(self, deadline: float | None, problem: str) -> None:
+        """Before another try. Raises Unavailable when there is no time for one, or it would be in vain."""
+        if self._nats.is_closed or (deadline is not None and _left(deadline) <= PAUSE_SECS):
+            raise Unavailable(problem)
+        await asyncio.sleep(PAUSE_SECS)
 
 
 @asynccontextmanager
 async def connect(
-    url: str, *, name: str = "treadle-client", key: str | None = None
+    url: str, *, name: str = "treadle-client", key: str | None = None, timeout_secs: float = CONNECT_SECS
 ) -> AsyncGenerator[Client]:
     """A client with a connection of its own, which comes back whenever NATS does.
 
@@ -207,15 +224,34 @@ async def connect(
         url: one or several addresses of NATS, separated by commas.
         name: what NATS shows as the name of the connection.
         key: TREADLE_IDENTITY_SECRET, for `acting_for`.
+        timeout_secs: how long NATS is waited for at first.
 
     Raises:
-        nats.errors.Error, OSError: NATS cannot be reached at first.
+        Unavailable: NATS cannot be reached at first, or lets nobody in who comes like this.
     """
-    connection = await nats.connect(url.split(","), name=name, max_reconnect_attempts=-1)
+    connection = await _connection(url, name, timeout_secs)
     try:
         yield Client(connection, key=key)
     finally:
         await connection.close()
+
+
+async def _connection(url: str, name: str, timeout_secs: float) -> Nats:
+    problem = "no answer"
+
+    async def failed(error: Exception) -> None:
+        nonlocal problem
+        problem = str(error) or type(error).__name__
+        log.warning("NATS: %s", problem)
+
+    connection = Nats()
+    try:
+        async with asyncio.timeout(timeout_secs):
+            await connection.connect(url.split(","), name=name, max_reconnect_attempts=-1, error_cb=failed)
+    except (TimeoutError, nats.errors.Error, OSError) as error:
+        await connection.close()
+        raise Unavailable(f"NATS cannot be reached, or does not let us in: {problem}") from error
+    return connection
 
 
 def _ref(run: RunIds) -> RunRef:
@@ -228,10 +264,3 @@ def _deadline(secs: float | None) -> float | None:
 
 def _left(deadline: float | None) -> float:
     return HOLD_SECS if deadline is None else deadline - time.monotonic()
-
-
-async def _pause(deadline: float | None, problem: str = "") -> None:
-    """Before another try. Raises Unavailable when there is no time for one."""
-    if deadline is not None and _left(deadline) <= PAUSE_SECS:
-        raise Unavailable(problem or "The run's result could not be asked for in time: try again later.")
-    await asyncio.sleep(PAUSE_SECS)

@@ -12,11 +12,10 @@ from opentelemetry.propagate import inject
 
 from treadle import json
 from treadle.client.problems import CODE, error_of
-from treadle.errors import Unavailable
+from treadle.errors import TooLarge, Unavailable
 from treadle.identity import HEADER, Identity, sign
+from treadle.messaging.requests import MESSAGE_ID
 from treadle.messaging.subjects import SERVICE_PREFIX
-
-MESSAGE_ID = "Nats-Msg-Id"
 
 
 class Sending:
@@ -31,9 +30,6 @@ class Sending:
         self._key = key
         self._identity = identity
 
-    def acting_for(self, identity: Identity) -> Sending:
-        return Sending(self._nats, self._key, identity)
-
     async def ask(
         self, endpoint: str, body: Struct, answer_secs: float, message_id: str | None = None
     ) -> bytes:
@@ -45,6 +41,7 @@ class Sending:
 
         Raises:
             TreadleError: of the class that the server raised.
+            TooLarge: the request is larger than NATS lets through.
             Unavailable: nobody answers, or not in time: it is not known whether the request was heard.
         """
         subject, data = f"{SERVICE_PREFIX}.runs.{endpoint}", encoded(body)
@@ -53,6 +50,8 @@ class Sending:
             answer = await self._nats.request(subject, data, timeout=answer_secs, headers=headers)
         except nats.errors.NoRespondersError:
             raise Unavailable(f"No API process of Treadle answers on {subject}: is one running?") from None
+        except nats.errors.MaxPayloadError:
+            raise too_large(self._nats, subject, data) from None
         except (TimeoutError, nats.errors.Error, OSError) as error:
             raise Unavailable(f"{subject} was not answered: {error or type(error).__name__}") from error
         if CODE in (answer.headers or {}):
@@ -73,6 +72,14 @@ class Sending:
                 message_id=message_id,
             )
         return headers
+
+
+def too_large(nats: Nats, subject: str, data: bytes) -> TooLarge:
+    """What no attempt would change."""
+    return TooLarge(
+        f"{subject}: the request has {len(data)} bytes, more than this NATS server lets through ({nats.max_payload} with "
+        "all headers, and some room for Treadle's): send what it is about by its address."
+    )
 
 
 def encoded(body: Struct) -> bytes:
