@@ -7,12 +7,18 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
 import nats.errors
 from nats.aio.client import Client
 from nats.aio.msg import Msg
+from nats.aio.subscription import Subscription
+
+from treadle.messaging.connection import NATS_ERRORS
+
+log = logging.getLogger(__name__)
 
 # How long the server keeps a request for messages that is not used up.
 EXPIRES_SECS = 10.0
@@ -50,7 +56,7 @@ class Pull:
         left = most
         while left:
             message = await self._next()
-            status = (message.headers or {}).get(STATUS)
+            status = _status(message)
             if status is None:
                 left -= 1
                 yield message
@@ -77,9 +83,14 @@ class Pull:
             raise PullLost("nats: the server fell silent") from None
 
 
+def _status(message: Msg) -> str | None:
+    """What the server says of the request; None: this is a message, whatever its publisher wrote into its headers."""
+    return None if message.reply else (message.headers or {}).get(STATUS)
+
+
 @asynccontextmanager
 async def pulling(client: Client, stream: str, consumer: str) -> AsyncGenerator[Pull]:
-    """Messages of a consumer, for as long as the block lasts."""
+    """Messages of a consumer, for as long as the block lasts. What arrived and was not taken is given back."""
     arrived: asyncio.Queue[Msg] = asyncio.Queue()
 
     async def arrive(message: Msg) -> None:
@@ -90,5 +101,16 @@ async def pulling(client: Client, stream: str, consumer: str) -> AsyncGenerator[
     try:
         yield Pull(client, f"$JS.API.CONSUMER.MSG.NEXT.{stream}.{consumer}", inbox, arrived)
     finally:
-        if client.is_connected:
+        await _give_up(client, subscription, arrived)
+
+
+async def _give_up(client: Client, subscription: Subscription, arrived: asyncio.Queue[Msg]) -> None:
+    try:
+        if not client.is_closed:
             await subscription.unsubscribe()
+        while not arrived.empty():
+            message = arrived.get_nowait()
+            if message.reply:
+                await message.nak()
+    except NATS_ERRORS as error:
+        log.debug("what was pulled comes again later: %r", error)
