@@ -105,6 +105,42 @@ async def test_a_request_is_a_run_like_any_other_in_the_trace_of_its_publisher()
     assert chain[0].attributes["messaging.destination.name"] == "treadle.requests.orders"
 
 
+async def test_a_header_that_looks_like_the_servers_is_the_publishers(stack: Stack, api: Service) -> None:
+    assert api
+    source = f"status-{uuid4().hex[:12]}"
+    async with bus(stack) as client, stack.database() as connection:
+        for status in ("100", "404", "408", "409", "new"):
+            await ask(client.jetstream(), source, steps(), status, {"Status": status})
+        await settled(client.jetstream())
+        assert await made(connection, source) == ["100", "404", "408", "409", "new"]
+
+
+async def test_while_nobody_is_the_primary_requests_wait() -> None:
+    async with running_stack() as stack, bus(stack) as client:
+        js = client.jetstream()
+        api = await stack.api(DATABASE_URI=f"{stack.servers.postgres.url}&target_session_attrs=read-write")
+        async with stack.database() as connection:
+            await demote(connection, "on")
+            await publish(js, ["a", "b", "c"])
+            assert await api.logged("has to wait: Postgres could not be reached")
+            assert await made(connection, "orders") == []
+            await demote(connection, "off")
+            await settled(js)
+            assert await made(connection, "orders") == ["a", "b", "c"]
+        assert api.running
+
+
+async def demote(connection: asyncpg.Connection, read_only: str) -> None:
+    """Make a server that takes no writes of the primary, as a failover does, or the primary of it again."""
+    await connection.execute("set default_transaction_read_only = off")
+    await connection.execute(f"alter system set default_transaction_read_only = {read_only}")
+    await connection.execute("select pg_reload_conf()")
+    await connection.execute(
+        "select pg_terminate_backend(pid) from pg_stat_activity"
+        " where application_name like 'treadle-%' and pid <> pg_backend_pid()"
+    )
+
+
 async def test_without_a_name_each_message_is_a_run(stack: Stack, api: Service) -> None:
     assert api
     source = f"nameless-{uuid4().hex[:12]}"

@@ -29,6 +29,10 @@ _AWAY = (
     asyncpg.TooManyConnectionsError,
     asyncpg.AdminShutdownError,
     asyncpg.CrashShutdownError,
+    # While it fails over, or is set up: nobody is the primary, or lets us in.
+    asyncpg.TargetServerAttributeNotMatched,
+    asyncpg.InvalidAuthorizationSpecificationError,
+    asyncpg.InvalidCatalogNameError,
 )
 
 

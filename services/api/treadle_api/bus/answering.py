@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from uuid import UUID
 
 from msgspec import UNSET, UnsetType
@@ -21,7 +21,7 @@ from treadle.telemetry.tracing import Tracing
 from treadle.wire.direct import Problem
 from treadle_api.bus.call import Call
 from treadle_api.bus.micro import Handler, Reply
-from treadle_api.shell.headers import RequestHeaders
+from treadle_api.shell.headers import RequestHeaders, as_http
 
 log = logging.getLogger(__name__)
 
@@ -65,7 +65,7 @@ class Answering:
             parent = self._tracing.extract({key.lower(): value for key, value in headers.items()})
             spec = conventions.direct(message.subject, DEFAULT_QUEUE_GROUP)
             with self._tracing.span(*spec, parent=parent) as span:
-                with self._request_headers.heard(_raw(headers)):
+                with self._request_headers.heard(as_http(headers)):
                     reply = await self._reply(name, operation, Call(message))
                 span.set_attributes(conventions.answer(reply.code))
             self._metrics.direct_requests.labels(name, reply.code).observe(time.perf_counter() - began)
@@ -108,22 +108,15 @@ class Answering:
 
 
 def _problem(code: int, error: str, detail: str, call: Call) -> Reply:
+    told = detail[:LONGEST_DETAIL]
     problem = Problem(
         code=code,
         error=error,
-        detail=detail[:LONGEST_DETAIL],
+        detail=told,
         thread_id=_given(call.thread_id),
         run_id=_given(call.run_id),
     )
-    return Reply(json.encode(problem), _headers(call), error=detail, code=code)
-
-
-def _raw(headers: Mapping[str, str]) -> list[tuple[bytes, bytes]]:
-    """As HTTP has them, which knows no other characters."""
-    return [
-        (name.encode("latin-1", "replace"), text.encode("latin-1", "replace"))
-        for name, text in headers.items()
-    ]
+    return Reply(json.encode(problem), _headers(call), error=told, code=code)
 
 
 def _given(value: UUID | None) -> UUID | UnsetType:

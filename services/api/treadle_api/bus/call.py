@@ -11,11 +11,11 @@ from nats.aio.msg import Msg
 from treadle import json
 from treadle.db.runs import RequestKey
 from treadle.identity import Identity, IdentityVerifier
+from treadle.messaging.requests import MESSAGE_ID
 from treadle.wire.reading import read_body
 
 T = TypeVar("T")
 
-MESSAGE_ID = "Nats-Msg-Id"
 # Where names of requests belong; no source of durable requests is called so, since it is one token of a subject.
 SOURCE = "treadle.api"
 

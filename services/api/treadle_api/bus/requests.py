@@ -29,11 +29,10 @@ from treadle.telemetry import conventions
 from treadle.telemetry.metrics import Metrics
 from treadle.telemetry.tracing import Tracing
 from treadle_api.bus.acceptance import Acceptance, Accepted
-from treadle_api.shell.headers import RequestHeaders
+from treadle_api.shell.headers import RequestHeaders, as_http
 
 log = logging.getLogger(__name__)
 
-BATCH = 64
 # What may be in memory at the same time.
 BATCH_BYTES = 64 * 1024 * 1024
 AWAY_SECS = 0.5
@@ -121,12 +120,20 @@ class DurableRequests:
 
     async def _pull(self) -> None:
         client = self._nats.client
-        most = max(1, min(BATCH, BATCH_BYTES // client.max_payload))
+        # What waits here is nobody else's, and is not to wait until it is delivered again.
+        most = max(1, min(self._at_once, BATCH_BYTES // client.max_payload))
         async with pulling(client, REQUESTS_STREAM, REQUESTS_CONSUMER) as pull:
             while not self._stopping:
                 await self._until_postgres_is_there()
                 async for message in pull.batch(most):
-                    await self._waiting.put(message)
+                    await self._hand_over(message)
+
+    async def _hand_over(self, message: Msg) -> None:
+        try:
+            await self._waiting.put(message)
+        except asyncio.CancelledError:
+            await self._answer(message.nak())
+            raise
 
     async def _until_postgres_is_there(self) -> None:
         if self._postgres_is_away:
@@ -134,8 +141,11 @@ class DurableRequests:
             self._postgres_is_away = False
 
     async def _look_for_postgres(self) -> None:
-        with postgres_errors("looking whether it is back"):
-            await self._runs.clock()
+        try:
+            with postgres_errors("looking whether it is back"):
+                await self._runs.clock()
+        except asyncpg.PostgresError as error:
+            raise Unavailable(f"Postgres answers with {type(error).__name__}: {error}") from error
 
     async def _work(self) -> None:
         while not self._stopping:
@@ -171,7 +181,7 @@ class DurableRequests:
             identity = self._verifier.verify(
                 request.headers, request.subject, request.body, request.stored_at
             )
-            with self._request_headers.heard((k.encode(), v.encode()) for k, v in request.headers.items()):
+            with self._request_headers.heard(as_http(request.headers)):
                 accepted = await self._acceptance.accept(
                     request.body, RequestKey(request.source, request.message_id), identity
                 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable
+from collections.abc import Generator, Iterable, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from fnmatch import fnmatchcase
@@ -28,6 +28,14 @@ WITHHELD = frozenset(
 )
 
 Raw = Iterable[tuple[bytes, bytes]]
+
+
+def as_http(headers: Mapping[str, str]) -> list[tuple[bytes, bytes]]:
+    """Headers of another protocol as HTTP has them, which knows no characters beyond Latin-1."""
+    return [
+        (name.encode("latin-1", "replace"), text.encode("latin-1", "replace"))
+        for name, text in headers.items()
+    ]
 
 
 class Chosen:
