@@ -164,6 +164,16 @@ async def test_what_would_not_fit_as_a_dead_letter_is_not_taken(nats: Client, so
     assert (letter.headers["X-Long"], letter.code) == ("y" * 500, 422)
 
 
+async def test_a_reason_and_headers_that_are_too_long_are_cut(nats: Client, source: str) -> None:
+    """JetStream keeps 64 KiB of headers."""
+    body = {"assistant_id": "steps", "config": {"configurable": {"langgraph_auth_" + "✓" * 5000: 1}}}
+    headers = {"X-First": "y" * 40_000, "X-Second": "z" * 20_000}
+    letter = await refused(nats, source, body, source, headers)
+    assert (letter.code, letter.headers["X-First"]) == (422, "y" * 40_000)
+    assert letter.reason.endswith("✓...")
+    assert "X-Second" not in letter.headers
+
+
 async def test_a_request_that_is_tried_again_keeps_its_name(
     nats: Client, client: LangGraphClient, stack: Stack, source: str
 ) -> None:

@@ -236,6 +236,7 @@ async def test_a_request_that_is_named_makes_one_run(bus: Bus, client: LangGraph
     gone = (await bus.ask("create", body, **name)).json
     assert (gone["code"], gone["run_id"]) == (404, run["run_id"])
     assert "another id" in gone["detail"]
+    assert (await bus.ask("wait", body, **name)).code == "404"
     assert await client.runs.list(thread) == []
     unusable = (await bus.ask("create", body, **{"Nats-Msg-Id": "a" * 513})).json
     assert (unusable["code"], unusable["detail"][:12]) == (422, "Nats-Msg-Id:")
@@ -398,6 +399,14 @@ async def test_what_wants_no_reply_is_not_done(bus: Bus, api: Service, client: L
     await bus.client.publish("treadle.api.runs.create", json.dumps(body).encode())
     assert await api.logged("a message on treadle.api.runs.create wants no reply")
     assert await client.runs.list(thread) == []
+
+
+async def test_long_errors_leave_room_for_the_stats(bus: Bus) -> None:
+    configurable = {"langgraph_auth_" + "x" * 600_000: 1}
+    for endpoint in ("create", "wait"):
+        body = {"assistant_id": "steps", "config": {"configurable": configurable}}
+        assert (await bus.refused(endpoint, body))["code"] == 422
+    assert await bus.control("STATS")
 
 
 async def test_requests_are_counted_and_timed(bus: Bus, http: httpx.AsyncClient) -> None:

@@ -46,7 +46,10 @@ DEDUPLICATION_SECS = 600.0
 PUBLISH_TIMEOUT_SECS = 5.0
 # In place of a source that cannot be part of a subject.
 NO_SOURCE = "invalid"
-LONGEST_REASON = 4_000
+# In the characters that it is encoded with, each of which may be a twelfth of one that was meant.
+LONGEST_REASON = 12_000
+# What JetStream keeps of headers.
+MOST_HEADER_BYTES = 65_535
 PRINTABLE = "".join(chr(code) for code in range(0x20, 0x7F) if chr(code) != "%")
 TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 
@@ -117,7 +120,8 @@ class DeadLetters:
             NAME: _encoded(request.message_id),
             PUBLISHED_AT: request.stored_at.isoformat(),
         }
-        headers = _with_originals(own, request.headers, self._client.max_payload - len(request.body))
+        room = min(self._client.max_payload - len(request.body), MOST_HEADER_BYTES)
+        headers = _with_originals(own, request.headers, room)
         await self._stream.publish(
             dead_letter_subject(source), request.body, timeout=PUBLISH_TIMEOUT_SECS, headers=headers
         )
@@ -217,8 +221,11 @@ def retry_id(letter: DeadLetter) -> str:
 
 def _encoded(text: str) -> str:
     """On one line, in printable ASCII: what no header could hold is percent-encoded."""
-    shown = text if len(text) <= LONGEST_REASON else f"{text[:LONGEST_REASON]}..."
-    return quote(shown, safe=PRINTABLE, errors="replace")
+    encoded = quote(text, safe=PRINTABLE, errors="replace")
+    if len(encoded) <= LONGEST_REASON:
+        return encoded
+    whole = re.sub(r"%.?$", "", encoded[:LONGEST_REASON])
+    return quote(unquote(whole, errors="ignore"), safe=PRINTABLE) + "..."
 
 
 def _with_originals(own: dict[str, str], originals: Mapping[str, str], room: int) -> dict[str, str]:

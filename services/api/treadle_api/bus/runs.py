@@ -53,6 +53,8 @@ class DirectRuns:
     async def wait(self, call: Call) -> bytes:
         body = call.read(WaitRequest)
         accepted = await self._accept(call, body)
+        if accepted.run is None:  # what came of it is known for a moment longer
+            await existing_run(self._runs, accepted.thread_id, accepted.run_id, gone=True)
         return await self._result(accepted.thread_id, accepted.run_id, body.timeout_secs)
 
     async def get(self, call: Call) -> bytes:
