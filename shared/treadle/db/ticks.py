@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any, Literal
-from uuid import UUID
 
 import asyncpg
 import msgspec
@@ -24,7 +23,7 @@ with due as (select * from treadle.cron where enabled and next_run_date <= $1 or
      sized as (select *, sum(pg_column_size(payload)) over (rows unbounded preceding) as bytes from due)
 select * from sized where bytes - pg_column_size(payload) < $3
 """
-# Make a batch of ticks in one transaction; in the order in which they are given, as far as locks go.
+# Make a batch of ticks in one transaction.
 MAKE = """
 select made.outcome, made.cancelled
   from unnest($1::uuid[], $2::timestamptz[], $3::timestamptz[], $4::timestamptz[], $5::timestamptz[], $6::text[],
@@ -67,7 +66,7 @@ class NewTick(msgspec.Struct, frozen=True):
 
 
 class MadeTick(msgspec.Struct, frozen=True):
-    """What came of a tick; `moved`: the cron is no longer as it was seen, or is in somebody else's hands."""
+    """What came of a tick; `moved`: the cron is no longer as it was seen, or it or its thread is in somebody else's hands."""
 
     outcome: Literal["created", "busy", "thread_not_found", "refused", "assistant_changed", "moved"]
     cancelled: tuple[CancelledRun, ...] = ()
@@ -88,12 +87,10 @@ class Ticks:
 
         Raises what postgres_errors takes for Postgres being away; none of them is made then.
         """
-        ordered = sorted(ticks, key=_thread_id)
         try:
-            made = dict(zip(map(_key, ordered), await self._make(ordered), strict=True))
+            return await self._make(ticks)
         except (*UNSTORABLE, asyncpg.DeadlockDetectedError):
-            made = {_key(tick): await self._make_alone(tick) for tick in ordered}
-        return [made[_key(tick)] for tick in ticks]
+            return [await self._make_alone(tick) for tick in ticks]
 
     async def _make_alone(self, tick: NewTick) -> MadeTick:
         try:
@@ -114,15 +111,6 @@ class Ticks:
     async def forget(self, keep_secs: float, limit: int) -> int:
         """Remove the oldest of what was made longer ago than that; returns how many."""
         return len(await self._pool.fetch(FORGET, timedelta(seconds=keep_secs), limit))
-
-
-def _key(tick: NewTick) -> UUID:
-    return tick.cron.cron_id
-
-
-def _thread_id(tick: NewTick) -> UUID:
-    """In the order in which threads are locked; what locks none comes last, when nobody is waited for any more."""
-    return UUID(int=2**128 - 1) if tick.run is None else tick.run.thread_id
 
 
 def _cancelled(items: list[Any]) -> tuple[CancelledRun, ...]:

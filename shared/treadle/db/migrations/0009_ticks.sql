@@ -20,12 +20,13 @@ create index tick_age on treadle.tick (made_at);
 
 -- Make one tick: the row, the cron's next moment, and the run, or the reason why there is none.
 --
--- Lock order: thread, cron, run, as when a thread is removed with its crons. A cron that somebody else holds is passed
--- over: whoever changes it, removes it or makes its tick goes first, and the next look finds what is left. So nobody is
--- waited for with a cron in hand but threads, and batches come to those in order.
+-- A cron that somebody else holds is passed over: whoever changes it, removes it or makes its tick goes first, and the next
+-- look finds what is left. So is one whose thread is held: a batch is one transaction, and would keep all crons and
+-- threads that it has come to waiting with it. Nobody is waited for with one of those in hand, so never in a circle.
 --
 -- Outcome: created; busy, thread_not_found or refused (written down in the tick); assistant_changed or moved (nothing is
--- written: the run was made from what the assistant no longer is, or the cron is no longer as it was seen).
+-- written: the run was made from what the assistant no longer is, or the cron is no longer as it was seen, or it or its
+-- thread is in somebody else's hands).
 create function treadle.make_tick(
     p_cron uuid, p_seen timestamptz, p_updated timestamptz, p_scheduled timestamptz, p_next timestamptz, p_error text,
     p_run uuid, p_thread uuid, p_assistant uuid, p_graph text, p_kwargs json, p_metadata jsonb,
@@ -37,15 +38,19 @@ declare
     v_made treadle.create_result;
 begin
     cancelled := '[]';
-    if p_if_not_exists = 'reject' then
-        perform from treadle.thread where thread_id = p_thread for no key update;
-    end if;
     perform from treadle.cron
       where cron_id = p_cron and enabled and next_run_date = p_seen and updated_at = p_updated
         for no key update skip locked;
     if not found then
         outcome := 'moved';
         return;
+    end if;
+    if p_if_not_exists = 'reject' then
+        perform from treadle.thread where thread_id = p_thread for no key update skip locked;
+        if not found then
+            outcome := 'moved';
+            return;
+        end if;
     end if;
     if p_error is null then
         perform from treadle.current_assistant(p_assistant, p_revision);
