@@ -98,6 +98,30 @@ async def test_a_filter_that_few_threads_match_is_looked_up(
     assert indices(plan) == {"thread_metadata", "thread_pkey"}
 
 
+# One in three was a draft when the planner looked, and it believes that of them still.
+FORMER = """
+insert into treadle.thread (thread_id, metadata, updated_at)
+select gen_random_uuid(), case mod(n, 3) when 0 then '{"draft": true}' else '{}' end::jsonb, now() + random() * interval '1 hour'
+  from generate_series(1, 20000) n;
+analyze treadle.thread;
+update treadle.thread set metadata = '{}' where metadata @> '{"draft": true}'
+   and thread_id > (select thread_id from treadle.thread where metadata @> '{"draft": true}' order by 1 offset 4 limit 1);
+"""
+
+
+@pytest.mark.parametrize("offset", [0, 1000])
+async def test_the_page_behind_the_last_of_few_matches_is_looked_up_too(pool: Pool, offset: int) -> None:
+    """Who reads page by page until one is empty asks for it, and finds out that there is nothing by the matches alone."""
+    await pool.execute("alter table treadle.thread set (autovacuum_enabled = off)")
+    try:
+        await pool.execute(FORMER)
+        page = ThreadPage(limit=11, offset=offset)
+        plan = await planned(pool, ThreadFilter(metadata={"draft": True}), page)
+    finally:
+        await pool.execute("alter table treadle.thread reset (autovacuum_enabled)")
+    assert indices(plan) == {"thread_metadata", "thread_pkey"}
+
+
 @pytest.mark.parametrize(
     ("sort_by", "index"),
     [

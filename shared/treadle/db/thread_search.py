@@ -131,7 +131,7 @@ class ThreadSearch:
 async def page_statement(connection: Connection, wanted: ThreadFilter, page: ThreadPage) -> Statement:
     """What finds a page, to be executed in the same transaction."""
     await connection.execute(PLANNING)
-    if not wanted.metadata or page.offset >= FEW:  # so deep there is nothing, or there are many
+    if not wanted.metadata:
         return _search(wanted, page, IN_ORDER)
     matching = await connection.fetchval(MATCHING, _jsonb(wanted.metadata))
     return _search(wanted, page, LOOKED_UP if matching <= FEW else IN_ORDER)
