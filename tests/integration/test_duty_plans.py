@@ -1,4 +1,4 @@
-"""What the scheduler's duties, and /metrics, cost: reads by index, and no more of them however many runs have ended.
+"""What the scheduler's duties, /metrics and the cancelling of all runs cost: reads by index, and no more of them however many runs have ended.
 
 Every statement is executed as it stands, twice: over a thousand ended runs, and over two hundred thousand. Postgres tells
 the plan of each, and of what functions and triggers execute inside of it.
@@ -17,7 +17,7 @@ import pytest_asyncio
 
 from tests.integration.conftest import at_the_server, url_of
 from treadle import json
-from treadle.db import dead_letters, queue, requests, retention, store, threads, ticks, webhooks
+from treadle.db import dead_letters, queue, requests, retention, runs, store, threads, ticks, webhooks
 from treadle.db.pool import prepare
 from treadle.dev.servers import EmbeddedPostgres
 from treadle.migrate import migrate
@@ -122,6 +122,7 @@ DUTIES = {
     "pruned": Duty(threads.DUE_FOR_PRUNING, [100], "thread_expiry"),
     "memories": Duty(store.EXPIRE, [200], "idx_store_expires_at"),
     "dead letters": Duty(dead_letters.FORGET, [DAYS, 200], "dead_letter_age"),
+    "cancels": Duty(runs.THREADS_WITH, [["running"]], "run_one_running"),
     "runs": Duty(retention.FORGET_RUNS, [DAYS, LONG_AGO, 0, 200], "run_ended"),
 }
 

@@ -42,8 +42,14 @@ FINISH = (
 HAND_BACK = "select * from treadle.hand_back($1, $2, $3)"
 CANCEL = "select * from treadle.cancel($1, $2, $3)"
 CANCEL_RUNS = "select * from treadle.cancel_runs($1, $2, $3, $4)"
-# Where there are runs to cancel, in the order in which threads are locked.
-THREADS_WITH = "select distinct thread_id from treadle.run where status = any($1) order by thread_id"
+# Where there are runs to cancel, in the order in which threads are locked. Two parts, so that each is found by the index of
+# its status.
+THREADS_WITH = """
+select thread_id from treadle.run where status = 'pending' and 'pending' = any($1)
+union
+select thread_id from treadle.run where status = 'running' and 'running' = any($1)
+ order by thread_id
+"""
 
 # Extend the leases that are still ours. Rows that do not come back are lost; a cancel comes along.
 HEARTBEAT = """
@@ -327,7 +333,7 @@ class Runs:
         return [CancelledRun(row["run_id"], row["outcome"], row["status"], row["attempt"]) for row in rows]
 
     async def threads_with(self, statuses: Collection[RunStatus]) -> list[UUID]:
-        """The threads that have a run with one of the statuses."""
+        """The threads that have a run with one of the statuses, of those that a run has before its end."""
         return [row["thread_id"] for row in await self._pool.fetch(THREADS_WITH, list(statuses))]
 
     async def get(self, thread_id: UUID, run_id: UUID, *, gone: bool = False) -> Run | None:
