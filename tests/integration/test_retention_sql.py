@@ -9,7 +9,7 @@ import pytest
 
 from treadle.db.dead_letters import DeadRuns
 from treadle.db.orphans import note_orphans
-from treadle.db.pool import Pool
+from treadle.db.pool import Pool, transaction
 from treadle.db.retention import RunRecords
 from treadle.db.runs import Lease, NewRun, Outcome, Runs
 from treadle.model import RunStatus
@@ -146,6 +146,30 @@ async def test_a_dead_letter_keeps_its_run(place: Place) -> None:
     assert await letters.forget(HOUR_SECS, 10) == 1
     newest = await place.ran(thread, 7)
     assert await place.records.forget(HOUR_SECS, 10) == 2
+    assert await place.left(thread) == [newest]
+
+
+async def test_what_was_passed_over_on_a_thread_that_is_quiet_now_goes_at_the_next_look_from_the_first(
+    place: Place,
+) -> None:
+    """For a dead letter that is gone by then, and since somebody held it."""
+    thread = uuid4()
+    dead, held = await place.ran(thread, 9), await place.ran(thread, 8)
+    newest = await place.ran(thread, 7)
+    often = RunRecords(place.pool, again_secs=0)
+    await place.pool.execute(
+        "insert into treadle.dead_letter (run_id, thread_id, graph_id, attempts, reason) values ($1, $2, 'g', 3, 'lost')",
+        dead,
+        thread,
+    )
+    async with transaction(place.pool) as connection:
+        await connection.execute("select from treadle.run where run_id = $1 for update", held)
+        assert [await each.forget(HOUR_SECS, 10) for each in (place.records, often)] == [0, 0]
+    [letter] = await DeadRuns(place.pool).page(None, 10)
+    await DeadRuns(place.pool).delete([letter.id])
+
+    assert await place.records.forget(HOUR_SECS, 10) == 0
+    assert await often.forget(HOUR_SECS, 10) == 2
     assert await place.left(thread) == [newest]
 
 

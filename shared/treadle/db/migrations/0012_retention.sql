@@ -24,8 +24,9 @@ end $$;
 -- Look at the next runs in the order of their ends, from behind a place, and remove the rows of those that ended long ago,
 -- except for the newest run of each thread, and those that have a dead letter. Checkpoints stay.
 --
--- Every run is looked at once, so that the newest runs of many quiet threads cost nothing after that. One that was
--- passed over as its thread's newest is found again when a later run of the thread is looked at: it goes then.
+-- Every run is looked at once (until the next look from the first), so that the newest runs of many quiet threads cost
+-- nothing after that. One that was passed over as its thread's newest is found again when a later run of the thread is
+-- looked at: it goes then.
 --
 -- By index whatever the statistics say: the table may have grown a thousandfold since they were made.
 create function treadle.forget_runs(
