@@ -1,4 +1,5 @@
-"""What the scheduler's duties, /metrics and the cancelling of all runs cost: reads by index, and no more of them however many runs have ended.
+"""What the scheduler's duties, /metrics and the cancelling of all runs cost: reads by index, and no more of them
+however many runs have ended.
 
 Every statement is executed as it stands, twice: over a thousand ended runs, and over two hundred thousand. Postgres tells
 the plan of each, and of what functions and triggers execute inside of it.
@@ -27,7 +28,8 @@ LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
 DAYS = timedelta(days=30)
 
 # What has ended and is kept, and what is due later: runs of the last twenty days, ten on each thread, each tenth with a
-# webhook, one in a hundred given up; threads and memories that expire some day; delayed runs; webhooks between two attempts.
+# webhook, one in a hundred given up; threads and memories that expire some day; delayed runs; webhooks between two attempts; a
+# thread on which more and more runs wait, of which the workers have just been told.
 KEPT = """
 insert into treadle.thread (thread_id, ttl_strategy, expires_at)
 select md5('thread ' || n)::uuid, case mod(n, 2) when 0 then 'delete' else 'keep_latest' end, now() + interval '30 days'
@@ -55,6 +57,10 @@ select md5('later ' || n)::uuid, 'busy' from generate_series(%(first)s, %(last)s
 insert into treadle.run (run_id, thread_id, assistant_id, graph_id, kwargs, not_before)
 select md5('delayed ' || n)::uuid, md5('later ' || n)::uuid, md5('a')::uuid, 'agent', '{}', now() + interval '1 day'
   from generate_series(%(first)s, %(last)s, 50) n;
+insert into treadle.thread (thread_id, status) values (md5('crowded')::uuid, 'busy') on conflict do nothing;
+insert into treadle.run (run_id, thread_id, assistant_id, graph_id, kwargs, updated_at)
+select md5('crowded ' || n)::uuid, md5('crowded')::uuid, md5('a')::uuid, 'agent', '{}', now() + interval '1 hour'
+  from generate_series(%(first)s, %(last)s, 20) n;
 insert into treadle.request (source, message_id, run_id, thread_id)
 select 'kept', n, md5('run')::uuid, md5('thread')::uuid from generate_series(%(first)s, %(last)s, 10) n;
 insert into treadle.tick (cron_id, scheduled_for)

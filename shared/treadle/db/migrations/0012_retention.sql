@@ -28,11 +28,15 @@ end $$;
 -- nothing after that. One that was passed over as its thread's newest is found again when a later run of the thread is
 -- looked at: it goes then.
 --
--- By index whatever the statistics say: the table may have grown a thousandfold since they were made.
+-- By index, run by run, whatever the statistics say: the table may have grown a thousandfold since they were made, and a
+-- thread with very many runs lets all threads seem to have many.
 create function treadle.forget_runs(
     p_keep interval, p_after timestamptz, p_after_seq bigint, p_limit int,
     out looked bigint, out gone bigint, out until timestamptz, out until_seq bigint
-) language sql set treadle.checkpoints_stay = 'on' set enable_seqscan = off as $$
+) language sql
+set treadle.checkpoints_stay = 'on'
+set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off
+as $$
     with looked as materialized (
         select run_id, thread_id, seq, created_at, ended_at from treadle.run
          where (ended_at, seq) > (p_after, p_after_seq) and ended_at < statement_timestamp() - p_keep
