@@ -1,4 +1,4 @@
-"""What the scheduler's duties, /metrics and the cancelling of all runs cost: reads by index, and no more of them
+"""What the scheduler's duties, /metrics, claims and the cancelling of all runs cost: reads by index, and no more of them
 however many runs have ended.
 
 Every statement is executed as it stands, twice: over a thousand ended runs, and over two hundred thousand. Postgres tells
@@ -7,6 +7,7 @@ the plan of each, and of what functions and triggers execute inside of it.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import AsyncGenerator, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple, cast
@@ -26,6 +27,7 @@ from treadle.migrate import migrate
 FEW, MANY = 1_000, 200_000
 LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
 DAYS = timedelta(days=30)
+CROWDED = UUID(hashlib.md5(b"crowded", usedforsecurity=False).hexdigest())
 
 # What has ended and is kept, and what is due later: runs of the last twenty days, ten on each thread, each tenth with a
 # webhook, one in a hundred given up; threads and memories that expire some day; delayed runs; webhooks between two attempts; a
@@ -128,6 +130,7 @@ DUTIES = {
     "pruned": Duty(threads.DUE_FOR_PRUNING, [100], "thread_expiry"),
     "memories": Duty(store.EXPIRE, [200], "idx_store_expires_at"),
     "dead letters": Duty(dead_letters.FORGET, [DAYS, 200], "dead_letter_age"),
+    "claims": Duty(runs.CLAIM, [CROWDED, "worker", timedelta(seconds=30), 3], "run_turn"),
     "cancels": Duty(runs.THREADS_WITH, [["running"]], "run_one_running"),
     "runs": Duty(retention.FORGET_RUNS, [DAYS, LONG_AGO, 0, 200], "run_ended"),
 }

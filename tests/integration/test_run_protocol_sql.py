@@ -748,6 +748,23 @@ async def test_a_run_that_is_handed_back_keeps_its_place_and_uses_up_no_attempt(
     assert again.started_at == running.started_at
 
 
+async def test_a_run_that_has_begun_goes_before_one_that_has_come_due_since(bench: Bench) -> None:
+    """Its next attempt goes on at the thread's newest checkpoint, which nobody else may have made."""
+    delayed = await bench.create(delay_secs=60)
+    begun, later = await bench.create(), await bench.create()
+    await bench.hand_back(await bench.claimed())
+    await bench.come_due(delayed)
+
+    [overdue] = await bench.queue.overdue(0, 10, WaitingPlace(begun.created_at, 0))
+    assert overdue.run_id == begun.run_id
+    claim = await bench.claim()
+    order = list[UUID]()
+    while claim.run is not None:
+        order.append(claim.run.run_id)
+        claim = await bench.finish(claim.run)
+    assert order == [begun.run_id, delayed.run_id, later.run_id]
+
+
 # Delayed runs
 
 

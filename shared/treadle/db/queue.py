@@ -14,8 +14,8 @@ from treadle.db.pool import Pool, clock
 # All of these compare with the clock as it was when the statement began: an index cannot be searched for what is older than
 # `clock_timestamp()`, which may change from row to row, and everything that is not due yet would be read.
 
-# Heads of threads that have waited too long: pending and due, with nothing running before them. Longest waiting first,
-# from where the last look ended, so that runs nobody can serve do not hide the others.
+# Heads of threads that have waited too long: pending and due, with nothing running before them, in the order of
+# migrations/0013_run_order.sql. Longest waiting first, from where the last look ended, so that runs nobody can serve do not hide the others.
 OVERDUE = """
 select r.run_id, r.thread_id, r.route, r.attempt, greatest(r.updated_at, r.not_before) as since, r.seq,
        extract(epoch from clock_timestamp() - greatest(r.updated_at, r.not_before))::float8 as waited_secs
@@ -24,7 +24,8 @@ select r.run_id, r.thread_id, r.route, r.attempt, greatest(r.updated_at, r.not_b
    and greatest(r.updated_at, r.not_before) < statement_timestamp() - make_interval(secs => $1)
    and not exists (select from treadle.run o where o.thread_id = r.thread_id and o.status = 'running')
    and not exists (select from treadle.run o where o.thread_id = r.thread_id and o.status = 'pending'
-                      and o.seq < r.seq and (o.not_before is null or o.not_before <= clock_timestamp()))
+                      and (o.attempt = 0, o.seq) < (r.attempt = 0, r.seq)
+                      and (o.not_before is null or o.not_before <= clock_timestamp()))
  order by greatest(r.updated_at, r.not_before), r.seq limit $2
 """
 # Runs whose worker is dead, hangs, or is cut off.

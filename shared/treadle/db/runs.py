@@ -1,6 +1,7 @@
 """Everything that is said to Postgres about runs: the protocol's steps, and reading.
 
-The steps themselves (locks, transitions, invariants) are in migrations/0002_run_protocol.sql.
+The steps themselves (locks, transitions, invariants) are in migrations/0002_run_protocol.sql, and the claim, with the order in
+which the runs of a thread run, in 0013_run_order.sql.
 """
 
 from __future__ import annotations
