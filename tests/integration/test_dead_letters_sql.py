@@ -8,11 +8,12 @@ import pytest
 
 from treadle.db.dead_letters import DeadRuns, Remade
 from treadle.db.pool import Pool
-from treadle.db.runs import Lease, NewRun, Runs
+from treadle.db.runs import Lease, NewRun, Outcome, Runs
 from treadle.db.threads import Threads
 from treadle.model import Run, default_assistant_id
 
 LEASE = Lease("worker", secs=0, max_crashes=1)
+SUCCESS = Outcome(status="success", resting="idle", output=b"{}", values=b"{}")
 ASSISTANT = uuid4()
 
 
@@ -25,7 +26,7 @@ class Bench:
         self.dead = DeadRuns(pool)
         self.thread_id = uuid4()
 
-    async def create(self, **kwargs: object) -> Run:
+    async def create(self, delay_secs: float | None = None, **kwargs: object) -> Run:
         created = await self.runs.create(
             NewRun(
                 run_id=uuid4(),
@@ -37,6 +38,7 @@ class Bench:
                 thread_config={"tags": ["kept"]},
                 route="gpu",
                 if_not_exists="create",
+                delay_secs=delay_secs,
             )
         )
         assert created.run is not None
@@ -47,6 +49,18 @@ class Bench:
         await self.runs.claim(self.thread_id, LEASE)
         await self.runs.claim(self.thread_id, LEASE)
         return (await self.dead.page(None, 1))[0].id
+
+    async def come_due(self, run: Run) -> None:
+        """As if the run's delay had passed."""
+        past = "update treadle.run set not_before = clock_timestamp() - interval '1 ms' where run_id = $1"
+        await self.pool.execute(past, run.run_id)
+
+    async def execute(self) -> Run:
+        """Let the thread's next run come to its end; returns it as it was claimed."""
+        claim = await self.runs.claim(self.thread_id, LEASE)
+        assert claim.run is not None
+        await self.runs.finish(claim.run, SUCCESS, LEASE, claim_next=False)
+        return claim.run
 
     async def remade(self, dead_id: int) -> Remade:
         made = await self.dead.remade(dead_id, uuid4(), uuid4())
@@ -95,6 +109,33 @@ async def test_a_run_that_was_passed_by_later_ones_begins_with_its_input(bench: 
 
     assert not passed.goes_on
     assert "continues" not in (await bench.run(bench.thread_id, passed.run_id)).kwargs
+
+
+async def test_a_run_that_was_passed_by_one_that_came_due_later_begins_with_its_input(bench: Bench) -> None:
+    """That one was accepted before it."""
+    delayed, _ = await bench.create(delay_secs=60), await bench.create()
+    dead_id = await bench.give_up()
+    await bench.come_due(delayed)
+    assert (await bench.execute()).run_id == delayed.run_id
+
+    assert not (await bench.remade(dead_id)).goes_on
+
+
+async def test_a_run_that_another_one_waits_to_pass_begins_with_its_input(bench: Bench) -> None:
+    """One that was accepted before it, and comes due at any time."""
+    await bench.create(delay_secs=60)
+    await bench.create()
+
+    assert not (await bench.remade(await bench.give_up())).goes_on
+
+
+async def test_a_run_that_others_were_before_goes_on_where_it_got_to(bench: Bench) -> None:
+    """Accepted before it, or after it with less patience: all of them were over when it began."""
+    early, delayed, late = await bench.create(), await bench.create(delay_secs=60), await bench.create()
+    assert [(await bench.execute()).run_id for _ in range(2)] == [early.run_id, late.run_id]
+    await bench.come_due(delayed)
+
+    assert (await bench.remade(await bench.give_up())).goes_on
 
 
 async def test_a_run_whose_thread_is_gone_is_made_on_a_thread_of_its_own(bench: Bench) -> None:

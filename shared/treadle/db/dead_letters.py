@@ -1,6 +1,6 @@
 """Dead letters of runs in Postgres: runs that were given up since their workers died again and again.
 
-They are written where a run is given up, in `treadle.claim_next` (migrations/0002_run_protocol.sql).
+They are written where a run is given up, in `treadle.claim_next` (migrations/0013_run_order.sql).
 """
 
 from __future__ import annotations
@@ -32,12 +32,14 @@ delete from treadle.dead_letter where id = any(array(
 """
 # Everything that makes runs on a thread holds this lock. No row: the thread is gone.
 LOCK_THREAD = "select from treadle.thread where thread_id = $1 and gone_at is null for no key update"
-# Whether a later run of the thread has begun, or will before a new one: the newest checkpoint is not the dead run's then.
+# Whether another run of the thread was on since the dead one, or will be before a new one (a delayed one may be): the newest
+# checkpoint is not the dead run's then. Not a matter of the order in which they were accepted: delayed runs come late.
 PASSED = """
 select exists (
     select from treadle.run r
-     where r.thread_id = $1 and (r.started_at is not null or r.status = 'pending')
-       and r.seq > (select seq from treadle.run where run_id = $2))
+     where r.thread_id = $1 and r.run_id <> $2
+       and (r.status in ('pending', 'running')
+            or r.started_at is not null and r.ended_at > (select ended_at from treadle.run where run_id = $2)))
 """
 # The same request once more, behind what waits on the thread. What is known of the run's assistant may be gone with it.
 CREATE = """
@@ -95,7 +97,7 @@ class DeadRuns:
     async def remade(self, dead_id: int, run_id: UUID, other_thread: UUID) -> Remade | None:
         """Make the run once more, and remove its dead letter, both or neither; None: there is no such dead letter.
 
-        It goes on from where the dead run got to, unless later runs have used the thread since. Is the thread gone, as
+        It goes on from where the dead run got to, unless other runs have used the thread since. Is the thread gone, as
         that of a stateless run soon is, it begins anew on a thread of its own.
 
         Args:
