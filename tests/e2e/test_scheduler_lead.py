@@ -1,10 +1,15 @@
-"""Schedulers that die while they lead: no tick of a cron is lost, and none is made twice."""
+"""Schedulers that die while they lead: no tick of a cron is lost, and none is made twice. And Postgres that is not there."""
 
 from __future__ import annotations
 
+import asyncio
+import tempfile
 from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from time import perf_counter
+from urllib.parse import parse_qs, quote, urlsplit
 
 import pytest
 import pytest_asyncio
@@ -121,3 +126,56 @@ async def test_another_takes_over_within_ten_seconds(servers_only: Stack, pool: 
         await watch.leader(other_than=leader)
         await watch.ticks(1)
         assert perf_counter() - killed < 10
+
+
+class Gate:
+    """The way to Postgres, which turns away the second connection and some after it."""
+
+    def __init__(self, postgres: str, turned_away: int) -> None:
+        parts = urlsplit(postgres)
+        [self._to] = parse_qs(parts.query)["host"]
+        self._url = parts
+        self._turned_away = range(1, turned_away + 1)
+        self._came = 0
+
+    @asynccontextmanager
+    async def open(self) -> AsyncGenerator[str]:
+        """The address of Postgres that leads through here."""
+        with tempfile.TemporaryDirectory() as sockets:
+            server = await asyncio.start_unix_server(self._serve, Path(sockets) / ".s.PGSQL.5432")
+            async with server:
+                yield self._url._replace(query=f"host={quote(sockets)}").geturl()
+
+    async def _serve(self, from_client: asyncio.StreamReader, to_client: asyncio.StreamWriter) -> None:
+        came, self._came = self._came, self._came + 1
+        if came not in self._turned_away:
+            from_server, to_server = await asyncio.open_unix_connection(Path(self._to) / ".s.PGSQL.5432")
+            await asyncio.gather(pass_on(from_client, to_server), pass_on(from_server, to_client))
+        to_client.close()
+
+
+async def pass_on(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    with suppress(OSError):
+        while piece := await reader.read(65536):
+            writer.write(piece)
+            await writer.drain()
+    writer.close()
+
+
+async def test_a_scheduler_waits_for_postgres_to_take_all_its_connections(servers_only: Stack) -> None:
+    async with Gate(servers_only.servers.postgres.url, turned_away=2).open() as url:
+        scheduler = await servers_only.scheduler(DATABASE_URI=url)
+        assert scheduler.text.count("waiting for Postgres") == 2
+        assert await scheduler.stop() == 0
+
+
+async def test_a_scheduler_that_is_told_to_end_without_postgres_ends_well(servers_only: Stack) -> None:
+    scheduler = await servers_only.scheduler()
+    assert await scheduler.logged("leading")
+    await servers_only.servers.postgres.stop()
+    try:
+        assert await scheduler.stop() == 0
+    finally:
+        await servers_only.servers.postgres.start()
+    assert "giving up the lead" in scheduler.text
+    assert "scheduler stopped" in scheduler.text

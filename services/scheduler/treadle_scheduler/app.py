@@ -19,7 +19,6 @@ from treadle.db.store import StoreItems
 from treadle.db.threads import Threads
 from treadle.db.ticks import Ticks
 from treadle.db.webhooks import Webhooks
-from treadle.errors import Unavailable
 from treadle.messaging.run_events import RunEventPublisher, stream_config
 from treadle.service import Given
 from treadle.telemetry.metrics import Duty as DutyName
@@ -53,8 +52,6 @@ async def run(given: Given) -> None:
         await working
     except asyncio.CancelledError:
         log.info("scheduler stopped")
-    except Unavailable as error:
-        log.warning("%s", error)
 
 
 async def _work(given: Given) -> None:

@@ -49,8 +49,7 @@ class Leader:
                 await self._next_turn(performing)
         finally:
             await _stop(performing)
-            with postgres_errors("giving up the lead"):
-                await self._lead.give_up()
+            await self._give_up()
 
     async def _take(self) -> bool:
         try:
@@ -59,6 +58,14 @@ class Leader:
         except Unavailable as error:
             log.warning("%s", error)
             return False
+
+    async def _give_up(self) -> None:
+        """Without Postgres the lead ends on its own, with its lease."""
+        try:
+            with postgres_errors("giving up the lead"):
+                await self._lead.give_up()
+        except Unavailable as error:
+            log.warning("%s", error)
 
     async def _next_turn(self, performing: list[asyncio.Task[None]]) -> None:
         """Wait for the next renewal; a duty that ends by a defect ends the process, which is started again."""

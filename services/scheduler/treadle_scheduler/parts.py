@@ -55,19 +55,25 @@ async def build(given: Given) -> AsyncGenerator[Parts]:
     async with AsyncExitStack() as stack:
         if (server := serve_metrics(metrics, settings.metrics_port)) is not None:
             stack.callback(server.close)
-        pool = await patiently(
-            "Postgres", lambda: connect_pool(settings.database_uri, size=POOL_SIZE, service="scheduler")
-        )
-        stack.push_async_callback(pool.close)
-        removals = await connect_pool(settings.database_uri, size=REMOVALS_AT_ONCE, service="scheduler")
-        stack.push_async_callback(removals.close)
+
+        async def postgres(size: int) -> Pool:
+            pool = await patiently(
+                "Postgres", lambda: connect_pool(settings.database_uri, size=size, service="scheduler")
+            )
+            stack.push_async_callback(pool.close)
+            return pool
+
+        pool, removals = await postgres(POOL_SIZE), await postgres(REMOVALS_AT_ONCE)
         nats = Nats(settings.nats_url, name=f"scheduler-{holder}")
         await nats.connect()
         stack.push_async_callback(nats.close)
         redis = connect(settings.redis_uri)
         stack.push_async_callback(redis.aclose)
-        checkpoints = await stack.enter_async_context(
-            checkpoint_pool(settings.database_uri, size=1, service="scheduler")
+        checkpoints = await patiently(
+            "Postgres",
+            lambda: stack.enter_async_context(
+                checkpoint_pool(settings.database_uri, size=1, service="scheduler")
+            ),
         )
         publisher, runs = WakeupPublisher(nats, settings.treadle_nats_replicas), Runs(pool)
         creation = Creation(
