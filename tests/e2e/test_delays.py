@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import os
 import random
+import signal
 from collections.abc import AsyncGenerator, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -19,17 +23,27 @@ import pytest
 import pytest_asyncio
 from langgraph_sdk.client import LangGraphClient
 from langgraph_sdk.schema import Run
+from nats.aio.msg import Msg
 
 from tests.e2e.steps import join, new_thread
 from tests.stack import Stack, marks, running_stack
+from treadle.dev.servers import EmbeddedNats
 from treadle.messaging.delays import DueRun
-from treadle.messaging.subjects import DELAYS_STREAM, delay_subject, due_subject
+from treadle.messaging.subjects import DELAYS_STREAM, delay_subject, due_subject, route_consumer
 
 # What the issue of delays promises.
 LATE_SECS = 1.0
 # The sweeper finds whatever nobody was told of: here it must not be who does.
 NO_SWEEPER = {"TREADLE_SWEEP_INTERVAL_SECS": "3600"}
 GIVEN = {"text": "hello"}
+# Workers of the other tests are not on it.
+OTHER_ROUTE = "other"
+CONSUMER = route_consumer(OTHER_ROUTE)
+CREATE_CONSUMER = f"$JS.API.CONSUMER.CREATE.{DELAYS_STREAM}.{CONSUMER}.{due_subject(OTHER_ROUTE)}"
+CREATE_THE_OLD_WAY = f"$JS.API.CONSUMER.DURABLE.CREATE.{DELAYS_STREAM}.{CONSUMER}"
+LEADERLESS = {
+    "error": {"code": 503, "err_code": 10008, "description": "JetStream system temporarily unavailable"}
+}
 DUE = "select status, created_at, not_before, started_at from treadle.run where run_id = any($1::uuid[])"
 
 
@@ -202,3 +216,58 @@ async def test_a_delayed_run_that_nats_could_not_be_told_of_begins(delaying: Del
     await delaying.joined(run)
 
     assert [row["status"] for row in await delaying.rows(run)] == ["success"]
+
+
+@asynccontextmanager
+async def leaderless(server: EmbeddedNats, times: int) -> AsyncGenerator[None]:
+    """JetStream cannot say so many times whether it makes the consumer of what is due, as while a leader is elected."""
+    path = server.home / "nats.json"
+    config = json.loads(path.read_text())
+    await reload(server, {**config, "mappings": {CREATE_CONSUMER: "test.create"}})
+    connection = await nats.connect(server.url)  # pyright: ignore[reportUnknownMemberType]
+    asked = 0
+
+    async def answer(message: Msg) -> None:
+        nonlocal asked
+        asked += 1
+        if asked <= times:
+            await message.respond(json.dumps(LEADERLESS).encode())
+        else:
+            done = await connection.request(CREATE_THE_OLD_WAY, message.data)
+            await message.respond(done.data)
+
+    await connection.subscribe("test.create", cb=answer)  # pyright: ignore[reportUnknownMemberType]
+    try:
+        yield
+    finally:
+        await connection.close()
+        await reload(server, config)
+
+
+async def reload(server: EmbeddedNats, config: Any) -> None:
+    """Give a server that runs another configuration, and wait until it goes by it; it ends all connections."""
+    assert server.pid is not None
+    (server.home / "nats.json").write_text(json.dumps(config))
+    ended = asyncio.Event()
+
+    async def end() -> None:
+        ended.set()
+
+    connection = await nats.connect(server.url, allow_reconnect=False, disconnected_cb=end)  # pyright: ignore[reportUnknownMemberType]
+    os.kill(server.pid, signal.SIGHUP)
+    async with asyncio.timeout(10):
+        await ended.wait()
+    await connection.close()
+
+
+async def test_a_worker_asks_again_whether_nats_keeps_schedules_when_it_cannot_say(servers: Stack) -> None:
+    async with leaderless(servers.servers.nats, times=2):
+        worker = await servers.spawn("worker", TREADLE_ROUTE=OTHER_ROUTE)
+        assert await worker.logged("slots on route")
+        assert worker.text.count("the queue is not ready") == 2
+        connection = await nats.connect(servers.servers.nats.url)  # pyright: ignore[reportUnknownMemberType]
+        async with asyncio.timeout(10):
+            while not (await connection.jetstream().consumer_info(DELAYS_STREAM, CONSUMER)).num_waiting:  # noqa: ASYNC110 - nobody is told
+                await asyncio.sleep(0.05)
+        await connection.close()
+        await worker.stop()

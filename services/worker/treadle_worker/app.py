@@ -205,7 +205,11 @@ class Worker:
                 await asyncio.sleep(ENSURE_RETRY_SECS)
 
     async def _ensure_schedules(self, stream: JetStreamContext) -> None:
-        """Listen for what NATS says is due, if it keeps schedules; the scheduler wakes delayed runs otherwise."""
+        """Listen for what NATS says is due, if it keeps schedules; the scheduler wakes delayed runs otherwise.
+
+        Raises:
+            nats.js.errors.ServiceUnavailableError: it cannot say at the moment, while a leader is elected for example.
+        """
         self._schedules.clear()
         settings = self._settings
         if settings.treadle_nats_schedules == "off" or not keeps_schedules(self._nats):
@@ -216,5 +220,7 @@ class Worker:
                     stream, settings.treadle_route, max_pending=settings.treadle_max_ack_pending
                 )
                 self._schedules.set()
+        except nats.js.errors.ServiceUnavailableError:
+            raise
         except nats.js.errors.APIError as error:
             log.warning("NATS keeps no schedules for delayed runs, the scheduler will wake them: %r", error)
