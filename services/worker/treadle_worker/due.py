@@ -51,15 +51,21 @@ class DueRuns:
 
     async def run(self) -> None:
         """Forward until cancelled. What is in hand then comes to another worker."""
-        while True:
-            await self._kept.wait()
-            try:
-                delivery = await self._inbox.pull(PULL_SECS)
-                if delivery is not None:
-                    await self._forward(delivery)
-            except NATS_ERRORS as error:
-                log.debug("no run that is due could be pulled: %r", error)
-                await asyncio.sleep(AWAY_SECS)
+        try:
+            while True:
+                await self._kept.wait()
+                await self._forward_one()
+        finally:
+            await self._inbox.close()
+
+    async def _forward_one(self) -> None:
+        try:
+            delivery = await self._inbox.pull(PULL_SECS)
+            if delivery is not None:
+                await self._forward(delivery)
+        except NATS_ERRORS as error:
+            log.debug("no run that is due could be pulled: %r", error)
+            await asyncio.sleep(AWAY_SECS)
 
     async def _forward(self, delivery: DueDelivery) -> None:
         early_secs = await self._early_secs(delivery)
