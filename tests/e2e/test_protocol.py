@@ -152,8 +152,8 @@ async def test_a_worker_that_was_paused_past_its_lease_changes_nothing(tmp_path:
     ]
 
 
-def input_of(log: Path, gate: Path) -> dict[str, Any]:
-    return {"log": str(log), "label": "run", "gate": str(gate)}
+def input_of(log: Path, gate: Path, label: str = "run") -> dict[str, Any]:
+    return {"log": str(log), "label": label, "gate": str(gate)}
 
 
 async def everything(client: LangGraphClient, thread: str, run: Run) -> list[tuple[str, Any, str | None]]:
@@ -283,6 +283,33 @@ async def test_a_draining_worker_hands_its_run_to_another_at_once(tmp_path: Path
         ("prepare", leaving.pid),
         ("dwell", leaving.pid),
         ("conclude", staying.pid),
+    ]
+
+
+async def test_a_run_that_comes_due_meanwhile_waits_for_one_that_was_handed_back(tmp_path: Path) -> None:
+    """It was accepted before that one; the second attempt of that one must find its own checkpoint as the newest."""
+    log, gate = tmp_path / "marks", tmp_path / "gate"
+    async with running_stack("api", "worker", TREADLE_LEASE_SECS="60") as stack:
+        client = stack.services("api")[0].client
+        thread = await new_thread(client)
+        delayed = await client.runs.create(
+            thread, "three_steps", input=input_of(log, gate, "delayed"), after_seconds=3600
+        )
+        run = await client.runs.create(thread, "three_steps", input=input_of(log, gate))
+        await marked(log, "dwell", 1)
+        async with connection(stack) as db:
+            await db.execute("update treadle.run set not_before = created_at where not_before is not null")
+        [leaving] = stack.services("worker")
+        leaving.signal(signal.SIGTERM)
+        await leaving.logged("draining")
+        gate.touch()
+        await leaving.stop()
+        await stack.worker()
+        await join(client, thread, run)
+        await join(client, thread, delayed)
+    steps = ("prepare", "dwell", "conclude")
+    assert [(label, what) for what, label, _ in marks(log)] == [
+        (label, what) for label in ("run", "delayed") for what in steps
     ]
 
 
