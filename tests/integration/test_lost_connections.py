@@ -3,9 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import signal
+import time
+from uuid import uuid4
 
 from treadle.db.pool import Pool, connect_pool, postgres_errors
+from treadle.db.runs import Lease, NewRun, Runs
+from treadle.db.threads import Threads
 from treadle.errors import Unavailable
+from treadle.telemetry.metrics import Metrics
+from treadle_worker.active import ActiveRun
+from treadle_worker.leases import LeaseKeeper
 
 OFTEN = 60
 END = "select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'treadle-ended'"
@@ -30,3 +38,24 @@ async def answers(pool: Pool) -> bool:
             return await pool.fetchval("select true")
     except Unavailable:
         return False
+
+
+async def test_leases_are_kept_whenever_their_connection_ends(dsn: str, pool: Pool) -> None:
+    """The worker stops when its lease keeper does: it asks itself to with SIGTERM."""
+    failed = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, failed.set)
+    thread, runs, metrics = uuid4(), Runs(pool), Metrics()
+    await Threads(pool).create(thread, {}, None)
+    await runs.create(NewRun(run_id=uuid4(), thread_id=thread, assistant_id=uuid4(), graph_id="g", kwargs={}))
+    claim = await runs.claim(thread, Lease("w", 60, 3))
+    assert claim.run is not None
+    keeper = LeaseKeeper(f"{dsn}&application_name=treadle-ended", "nats://127.0.0.1:1", "w", 0.06, metrics)
+    await keeper.start()
+    keeper.hold(ActiveRun(claim.run), "ack", time.monotonic())
+    for _ in range(OFTEN * 2):
+        await pool.execute(END)
+        await asyncio.sleep(0.023)  # somewhere between two beats
+    await keeper.close()
+    asyncio.get_running_loop().remove_signal_handler(signal.SIGTERM)
+    assert not failed.is_set()
+    assert b"treadle_heartbeat_failures_total 0.0" not in metrics.render()

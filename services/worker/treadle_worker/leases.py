@@ -131,7 +131,13 @@ class LeaseKeeper:
                 await prepare(connection)
             if held:
                 await self._extend(connection, held, started)
-        except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+        except (
+            OSError,
+            TimeoutError,
+            asyncpg.PostgresError,
+            asyncpg.InterfaceError,
+            asyncpg.InternalClientError,
+        ) as error:
             log.warning("heartbeat failed: %r", error)
             self._metrics.heartbeat_failures.inc()
             if connection is not None:
