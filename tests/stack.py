@@ -24,7 +24,7 @@ READY_SECS = 30.0
 STOP_SECS = 20.0
 
 # What each service writes to its log when it takes work.
-READY = {"api": "listening on", "worker": "ready:", "scheduler": "scheduler ready"}
+READY = {"api": "listening on", "worker": "slots on route", "scheduler": "scheduler ready"}
 
 
 class Service:
