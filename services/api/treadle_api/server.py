@@ -23,6 +23,9 @@ log = logging.getLogger(__name__)
 
 # Streams last as long as their runs. A stopping server breaks them off; clients come back with Last-Event-ID.
 SHUTDOWN_SECS = 2
+# Longer than clients and load balancers keep a connection that rests (httpx 5 s, most others 60 s): where the server ends it
+# in the moment in which a client uses it again, the client's request is lost.
+KEEP_ALIVE_SECS = 75
 BACKLOG = 2048
 
 
@@ -70,6 +73,7 @@ async def run(given: Given) -> None:
             log_config=None,
             access_log=False,
             server_header=False,
+            timeout_keep_alive=KEEP_ALIVE_SECS,
             timeout_graceful_shutdown=SHUTDOWN_SECS,
         )
         log.info("listening on http://%s:%s", settings.treadle_host, listener.getsockname()[1])
