@@ -176,7 +176,7 @@ async def build(given: Given) -> AsyncGenerator[Parts]:
                 nats,
                 runs,
                 acceptance,
-                IdentityVerifier.of(settings),
+                verifier,
                 request_headers,
                 metrics,
                 tracing,

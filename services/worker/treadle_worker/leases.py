@@ -21,7 +21,7 @@ from uuid import UUID
 
 import asyncpg
 
-from treadle.db.pool import CONNECT_TIMEOUT_SECS, prepare
+from treadle.db.pool import CONNECT_TIMEOUT_SECS, POSTGRES_ERRORS, prepare
 from treadle.db.runs import HEARTBEAT
 from treadle.messaging.connection import NATS_ERRORS, Nats
 from treadle.telemetry.metrics import Metrics
@@ -131,13 +131,7 @@ class LeaseKeeper:
                 await prepare(connection)
             if held:
                 await self._extend(connection, held, started)
-        except (
-            OSError,
-            TimeoutError,
-            asyncpg.PostgresError,
-            asyncpg.InterfaceError,
-            asyncpg.InternalClientError,
-        ) as error:
+        except POSTGRES_ERRORS as error:
             log.warning("heartbeat failed: %r", error)
             self._metrics.heartbeat_failures.inc()
             if connection is not None:

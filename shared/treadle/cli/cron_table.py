@@ -12,9 +12,9 @@ import click
 
 from treadle import json
 from treadle.cli.clean import clean
+from treadle.cli.table import as_columns, as_table, roughly
 
 HEADER = ("CRON", "ASSISTANT", "SCHEDULE", "ZONE", "NEXT RUN", "LAST RUN")
-UNITS = ((86400, "d"), (3600, "h"), (60, "min"), (1, "s"))
 Cron = Mapping[str, Any]
 
 
@@ -30,9 +30,10 @@ def show(crons: Sequence[Cron], assistants: Mapping[str, str], *, as_json: bool)
     elif not crons:
         click.echo("No crons.", err=True)
     elif sys.stdout.isatty():
-        _table([row(cron, assistants, now=datetime.now(UTC)) for cron in crons])
+        rows = [row(cron, assistants, now=datetime.now(UTC)) for cron in crons]
+        as_table(HEADER, rows, whole=("CRON",), style=style)
     else:
-        _columns([row(cron, assistants) for cron in crons])
+        as_columns(HEADER, [row(cron, assistants) for cron in crons])
 
 
 def tell(cron: Cron, what: str, *, as_json: bool) -> None:
@@ -90,10 +91,7 @@ def _local(due: datetime, zone: str | None) -> datetime:
 
 
 def _distance(seconds: float) -> str:
-    if seconds < 1:
-        return "now"
-    size, unit = next((size, unit) for size, unit in UNITS if seconds >= size)
-    return f"in {seconds // size:.0f} {unit}"
+    return "now" if seconds < 1 else f"in {roughly(seconds)}"
 
 
 def _last_run(cron: Cron) -> str:
@@ -106,28 +104,8 @@ def _line(value: Mapping[str, Any]) -> None:
     click.echo(json.encode(dict(value)))
 
 
-def _table(rows: Sequence[tuple[str, ...]]) -> None:
-    from rich.console import Console  # noqa: PLC0415 - only a person needs it
-    from rich.table import Table  # noqa: PLC0415
-    from rich.text import Text  # noqa: PLC0415
-
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for name in HEADER:
-        table.add_column(name, no_wrap=name == "CRON", overflow="fold")
-    for cells in rows:
-        table.add_row(*(Text(cell, style(cell)) for cell in cells))
-    Console(highlight=False).print(table)
-
-
 def style(cell: str) -> str:
     """What is wrong is red, what rests is dim."""
     if cell.startswith("✗"):
         return "red"
     return "dim" if cell in {"paused", "ended", "-"} else ""
-
-
-def _columns(rows: Sequence[tuple[str, ...]]) -> None:
-    lines = [HEADER, *rows]
-    widths = [max(len(line[place]) for line in lines) for place in range(len(HEADER))]
-    for line in lines:
-        click.echo("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())

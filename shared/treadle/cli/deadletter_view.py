@@ -13,6 +13,7 @@ import msgspec
 
 from treadle import json
 from treadle.cli.clean import clean
+from treadle.cli.table import as_columns, as_table, roughly
 from treadle.db.dead_letters import DeadRun, DeadRunInFull
 from treadle.identity import HEADER as IDENTITY
 from treadle.identity.header import shown
@@ -20,7 +21,6 @@ from treadle.messaging.dead_letters import DeadLetter
 from treadle.operations.dead_letters import Letter, died_at, ref
 
 COLUMNS = ("ID", "AGE", "FROM", "REASON")
-UNITS = ((86400, "d"), (3600, "h"), (60, "min"), (1, "s"))
 # On a terminal, how many are done before it is told again.
 STEP = 100
 
@@ -34,18 +34,21 @@ def listed(letters: Sequence[Letter], *, as_json: bool) -> None:
         click.echo("No dead letters.", err=True)
     else:
         rows = [row(letter, datetime.now(UTC)) for letter in letters]
-        (_table if sys.stdout.isatty() else _columns)(rows)
+        if sys.stdout.isatty():
+            as_table(COLUMNS, rows, whole=("ID", "AGE"))
+        else:
+            as_columns(COLUMNS, rows)
 
 
 def row(letter: Letter, now: datetime) -> tuple[str, ...]:
     """The cells of a dead letter."""
-    cells = (str(ref(letter)), age((now - died_at(letter)).total_seconds()), _origin(letter), reason(letter))
+    cells = (
+        str(ref(letter)),
+        roughly((now - died_at(letter)).total_seconds()),
+        _origin(letter),
+        reason(letter),
+    )
     return tuple(" ".join(clean(cell).split()) for cell in cells)
-
-
-def age(seconds: float) -> str:
-    size, unit = next(((size, unit) for size, unit in UNITS if seconds >= size), UNITS[-1])
-    return f"{max(seconds, 0) // size:.0f} {unit}"
 
 
 def _origin(letter: Letter) -> str:
@@ -119,26 +122,6 @@ def _lines(value: Any) -> Iterator[str]:
         yield from value.splitlines() or [""]
     else:
         yield from msgspec.json.format(json.encode(value), indent=2).decode().splitlines()
-
-
-def _table(rows: Sequence[tuple[str, ...]]) -> None:
-    from rich.console import Console  # noqa: PLC0415 - only a person needs it
-    from rich.table import Table  # noqa: PLC0415
-    from rich.text import Text  # noqa: PLC0415
-
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for name in COLUMNS:
-        table.add_column(name, no_wrap=name in ("ID", "AGE"), overflow="fold")
-    for cells in rows:
-        table.add_row(*map(Text, cells))
-    Console(highlight=False).print(table)
-
-
-def _columns(rows: Sequence[tuple[str, ...]]) -> None:
-    lines = [COLUMNS, *rows]
-    widths = [max(len(line[place]) for line in lines) for place in range(len(COLUMNS))]
-    for line in lines:
-        click.echo("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
 
 
 class Progress:

@@ -7,7 +7,8 @@ async with connect("nats://localhost:4222") as treadle:
     values = await treadle.join(run)
 """
 
-from treadle.client.client import Client, connect
+from treadle.client.client import Client
+from treadle.client.connecting import connect
 from treadle.client.receipts import Receipt
 from treadle.wire.direct import RunRef
 from treadle.wire.run_event import RunEvent

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import time
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
@@ -20,6 +19,7 @@ from treadle.client.receipts import Receipt
 from treadle.client.sending import Sending, encoded, too_large
 from treadle.errors import ConfigError, InvalidRequest, StillRunning, Unavailable
 from treadle.identity import Identity
+from treadle.messaging.connection import NATS_ERRORS
 from treadle.messaging.requests import SOURCE
 from treadle.messaging.subjects import request_subject
 from treadle.model import CancelAction
@@ -28,9 +28,6 @@ from treadle.wire.run_event import RunEvent, RunEventStatus
 from treadle.wire.run_view import RunView
 from treadle.wire.runs import BatchRun
 
-log = logging.getLogger(__name__)
-
-CONNECT_SECS = 10.0
 # What is answered at once takes this long at the most; then it is asked for again.
 ANSWER_SECS = 5.0
 # How long one request for a result is held: one that is lost with its NATS server is made again after that.
@@ -170,7 +167,7 @@ class Client:
                 return Receipt(source, name)
             except (nats.errors.MaxPayloadError, BadRequestError):
                 raise too_large(self._nats, subject, data) from None
-            except (TimeoutError, nats.errors.Error, OSError) as error:
+            except NATS_ERRORS as error:
                 await self._pause(deadline, f"{subject}: not stored by NATS: {error or type(error).__name__}")
 
     @asynccontextmanager
@@ -212,46 +209,6 @@ class Client:
         if self._nats.is_closed or (deadline is not None and _left(deadline) <= PAUSE_SECS):
             raise Unavailable(problem)
         await asyncio.sleep(PAUSE_SECS)
-
-
-@asynccontextmanager
-async def connect(
-    url: str, *, name: str = "treadle-client", key: str | None = None, timeout_secs: float = CONNECT_SECS
-) -> AsyncGenerator[Client]:
-    """A client with a connection of its own, which comes back whenever NATS does.
-
-    Args:
-        url: one or several addresses of NATS, separated by commas.
-        name: what NATS shows as the name of the connection.
-        key: TREADLE_IDENTITY_SECRET, for `acting_for`.
-        timeout_secs: how long NATS is waited for at first.
-
-    Raises:
-        Unavailable: NATS cannot be reached at first, or lets nobody in who comes like this.
-    """
-    connection = await _connection(url, name, timeout_secs)
-    try:
-        yield Client(connection, key=key)
-    finally:
-        await connection.close()
-
-
-async def _connection(url: str, name: str, timeout_secs: float) -> Nats:
-    problem = "no answer"
-
-    async def failed(error: Exception) -> None:
-        nonlocal problem
-        problem = str(error) or type(error).__name__
-        log.warning("NATS: %s", problem)
-
-    connection = Nats()
-    try:
-        async with asyncio.timeout(timeout_secs):
-            await connection.connect(url.split(","), name=name, max_reconnect_attempts=-1, error_cb=failed)
-    except (TimeoutError, nats.errors.Error, OSError) as error:
-        await connection.close()
-        raise Unavailable(f"NATS cannot be reached, or does not let us in: {problem}") from error
-    return connection
 
 
 def _ref(run: RunIds) -> RunRef:

@@ -8,15 +8,15 @@ from contextlib import asynccontextmanager
 from uuid import UUID, uuid4
 
 import msgspec
-import nats.errors
 from nats.aio.client import Client as Nats
 from nats.aio.msg import Msg
 from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
 from nats.js.errors import NotFoundError
 
 from treadle.errors import Unavailable
+from treadle.messaging.connection import NATS_ERRORS
 from treadle.messaging.pulling import pulling
-from treadle.messaging.subjects import EVENTS_STREAM
+from treadle.messaging.subjects import EVENTS_STREAM, run_event_subject
 from treadle.wire.run_event import RunEvent, RunEventStatus
 
 # Whoever stops hearing holds no more than the event that it has.
@@ -36,7 +36,7 @@ async def hear(
     client: Nats, thread_id: UUID | None, status: RunEventStatus | None, durable: str | None
 ) -> AsyncGenerator[AsyncGenerator[RunEvent]]:
     """Events as they come, over lost connections too. See `Client.events`."""
-    place = _Place(client, f"treadle.events.runs.{thread_id or '*'}.{status or '*'}", durable)
+    place = _Place(client, run_event_subject(thread_id or "*", status or "*"), durable)
     try:
         await place.begin()
     except NotFoundError:
@@ -108,7 +108,7 @@ async def _events(client: Nats, place: _Place) -> AsyncGenerator[RunEvent]:
                         _remember(heard, event.event_id)
                         place.heard(message)
                         await _ack(message)
-        except (nats.errors.Error, OSError, TimeoutError) as error:
+        except NATS_ERRORS as error:
             if client.is_closed:
                 raise Unavailable("The connection to NATS is closed.") from error
             await asyncio.sleep(PAUSE_SECS)
@@ -123,7 +123,7 @@ async def _at_work(message: Msg) -> AsyncGenerator[None]:
             await asyncio.sleep(AT_WORK_SECS)
             try:
                 await message.in_progress()
-            except (nats.errors.Error, OSError):
+            except NATS_ERRORS:
                 continue
 
     saying = asyncio.create_task(say(), name="event-at-work")
@@ -144,5 +144,5 @@ async def _ack(message: Msg) -> None:
     """One that is lost makes the event come again, and then it is known."""
     try:
         await message.ack()
-    except (nats.errors.Error, OSError):
+    except NATS_ERRORS:
         return

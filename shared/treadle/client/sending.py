@@ -14,8 +14,9 @@ from treadle import json
 from treadle.client.problems import CODE, error_of
 from treadle.errors import TooLarge, Unavailable
 from treadle.identity import HEADER, Identity, sign
+from treadle.messaging.connection import NATS_ERRORS
 from treadle.messaging.requests import MESSAGE_ID
-from treadle.messaging.subjects import SERVICE_PREFIX
+from treadle.messaging.subjects import service_subject
 
 
 class Sending:
@@ -44,7 +45,7 @@ class Sending:
             TooLarge: the request is larger than NATS lets through.
             Unavailable: nobody answers, or not in time: it is not known whether the request was heard.
         """
-        subject, data = f"{SERVICE_PREFIX}.runs.{endpoint}", encoded(body)
+        subject, data = service_subject(endpoint), encoded(body)
         headers = self.headers(subject, data, message_id)
         try:
             answer = await self._nats.request(subject, data, timeout=answer_secs, headers=headers)
@@ -52,7 +53,7 @@ class Sending:
             raise Unavailable(f"No API process of Treadle answers on {subject}: is one running?") from None
         except nats.errors.MaxPayloadError:
             raise too_large(self._nats, subject, data) from None
-        except (TimeoutError, nats.errors.Error, OSError) as error:
+        except NATS_ERRORS as error:
             raise Unavailable(f"{subject} was not answered: {error or type(error).__name__}") from error
         if CODE in (answer.headers or {}):
             raise error_of(answer.data)

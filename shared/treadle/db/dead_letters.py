@@ -6,12 +6,13 @@ They are written where a run is given up, in `treadle.claim_next` (migrations/00
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
 import msgspec
 
+from treadle.db.forgetting import forget
 from treadle.db.pool import Connection, Pool, transaction
 from treadle.db.rows import Row, read
 from treadle.model import Record, default_assistant_id
@@ -116,8 +117,7 @@ class DeadRuns:
 
     async def forget(self, keep_secs: float, limit: int) -> int:
         """Remove those that were written long ago; returns how many."""
-        done = await self._pool.execute(FORGET, timedelta(seconds=keep_secs), limit)
-        return int(done.rpartition(" ")[2])
+        return await forget(self._pool, FORGET, keep_secs, limit)
 
 
 async def _remade(connection: Connection, dead: DeadRunInFull, run_id: UUID, other_thread: UUID) -> Remade:

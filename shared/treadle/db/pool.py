@@ -24,18 +24,21 @@ _AWAY = (
     OSError,
     TimeoutError,
     asyncpg.InterfaceError,
-    # A connection that Postgres has ended, until its end is read: the driver says that another operation is in progress.
+    # A connection that Postgres has ended, until its end is read, is to the driver one with another operation in progress.
+    # And while a cluster fails over, no server is the primary that the DSN asks for.
     asyncpg.InternalClientError,
     asyncpg.PostgresConnectionError,
     asyncpg.CannotConnectNowError,
     asyncpg.TooManyConnectionsError,
     asyncpg.AdminShutdownError,
     asyncpg.CrashShutdownError,
-    # While it fails over, or is set up: nobody is the primary, or lets us in.
-    asyncpg.TargetServerAttributeNotMatched,
+    # While it is set up it lets nobody in.
     asyncpg.InvalidAuthorizationSpecificationError,
     asyncpg.InvalidCatalogNameError,
 )
+
+# All that can become of a statement.
+POSTGRES_ERRORS = (*_AWAY, asyncpg.PostgresError)
 
 
 @contextmanager

@@ -37,7 +37,7 @@ select r.run_id, r.thread_id, r.route, r.attempt,
 """
 # Delayed runs that have come due since the last look. Many may be due at the same moment: the run's id orders those.
 COME_DUE = """
-select run_id, thread_id, route, attempt, created_at, not_before, 0::float8 as waited_secs from treadle.run
+select run_id, thread_id, route, attempt, not_before, 0::float8 as waited_secs from treadle.run
  where status = 'pending' and not_before is not null and not_before <= statement_timestamp()
    and not_before >= $1 and (not_before, run_id) > ($1, $2)
  order by not_before, run_id limit $3

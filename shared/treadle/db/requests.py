@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
-
+from treadle.db.forgetting import forget
 from treadle.db.pool import Pool
 
 # The oldest of those that were accepted long ago. What another process removes at this moment is its own.
@@ -22,5 +21,4 @@ class RequestNames:
 
     async def forget(self, keep_secs: float, limit: int) -> int:
         """Remove names that were used longer ago than that, their runs or not; returns how many."""
-        done = await self._pool.execute(FORGET, timedelta(seconds=keep_secs), limit)
-        return int(done.rpartition(" ")[2])
+        return await forget(self._pool, FORGET, keep_secs, limit)

@@ -2,9 +2,6 @@
 
 Migrations/0012_retention.sql says which runs go, and how they are found; other tables have the end of what they keep with
 the rest of their statements.
-
-Whatever looks for what is due compares with `statement_timestamp()`: an index cannot be searched for what is older than
-`clock_timestamp()`, which may change from row to row, and all rows that are not due yet would be read.
 """
 
 from __future__ import annotations
@@ -15,9 +12,8 @@ from typing import Any
 from treadle.db.pool import Pool, clock
 
 FORGET_RUNS = "select * from treadle.forget_runs($1, $2, $3, $4)"
-LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
 # Before the end of any run.
-BEGINNING = (LONG_AGO, 0)
+BEGINNING = (datetime(1970, 1, 1, tzinfo=UTC), 0)
 # So seldom that it costs nothing to look at all again, and often enough for times that are counted in days.
 AGAIN_SECS = 3600.0
 

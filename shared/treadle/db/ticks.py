@@ -6,12 +6,13 @@ The step itself (locks, outcomes) is in migrations/0009_ticks.sql.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any, Literal
 
 import asyncpg
 import msgspec
 
+from treadle.db.forgetting import forget
 from treadle.db.pool import Pool, clock
 from treadle.db.rows import read
 from treadle.db.runs import UNSTORABLE, CancelledRun, NewRun, parameters
@@ -45,7 +46,6 @@ FORGET = """
 delete from treadle.tick where ctid = any(array(
     select ctid from treadle.tick
      where made_at < statement_timestamp() - $1::interval order by made_at limit $2 for update skip locked))
-returning 1
 """
 
 # Of the payloads of one batch, as they are stored.
@@ -110,7 +110,7 @@ class Ticks:
 
     async def forget(self, keep_secs: float, limit: int) -> int:
         """Remove the oldest of what was made longer ago than that; returns how many."""
-        return len(await self._pool.fetch(FORGET, timedelta(seconds=keep_secs), limit))
+        return await forget(self._pool, FORGET, keep_secs, limit)
 
 
 def _cancelled(items: list[Any]) -> tuple[CancelledRun, ...]:

@@ -13,6 +13,7 @@ from uuid import UUID
 
 import msgspec
 
+from treadle.db.forgetting import forget
 from treadle.db.pool import Pool
 
 State = Literal["owed", "delivered", "failed"]
@@ -103,8 +104,7 @@ class Webhooks:
 
     async def forget(self, older_secs: float, limit: int) -> int:
         """Remove records that were settled long ago; returns how many."""
-        done = await self._pool.execute(FORGET, timedelta(seconds=older_secs), limit)
-        return int(done.rpartition(" ")[2])
+        return await forget(self._pool, FORGET, older_secs, limit)
 
 
 def _owed(rows: Sequence[Any]) -> list[Owed]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from typing import Literal
 from uuid import UUID
 
 # The stream of wake-ups. A message is gone once it is acknowledged.
@@ -29,8 +30,13 @@ def wakeup_subject(route: str, thread_id: UUID) -> str:
     return f"treadle.runs.{route}.{thread_id}"
 
 
-def run_event_subject(thread_id: UUID, status: str) -> str:
-    """Where a change of a run is told: services choose by thread, by status, or take all."""
+def service_subject(endpoint: str) -> str:
+    """Where one of the service's endpoints is asked: `create`, `get` and the like."""
+    return f"{SERVICE_PREFIX}.runs.{endpoint}"
+
+
+def run_event_subject(thread_id: UUID | Literal["*"], status: str) -> str:
+    """Where a change of a run is told: services choose by thread, by status, or take all; `*` is any of them."""
     return f"treadle.events.runs.{thread_id}.{status}"
 
 

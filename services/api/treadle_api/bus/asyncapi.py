@@ -11,11 +11,11 @@ from typing import Any, get_args
 
 import msgspec
 
-from treadle.messaging.subjects import DEAD_LETTERS_STREAM, EVENTS_STREAM, REQUESTS_STREAM
+from treadle.messaging.subjects import DEAD_LETTERS_STREAM, EVENTS_STREAM, REQUESTS_STREAM, service_subject
 from treadle.wire.direct import Problem
 from treadle.wire.run_event import RunEvent, RunEventStatus
 from treadle.wire.runs import BatchRun
-from treadle_api.bus.endpoints import RUNS, Direct, subject
+from treadle_api.bus.endpoints import RUNS, Direct
 
 Json = dict[str, Any]
 
@@ -90,7 +90,7 @@ class _Schemas:
 def _ask(name: str, direct: Direct, schemas: _Schemas, channels: Json, operations: Json) -> None:
     """A request, and the channel of its answers, whose address is in the request."""
     channels[name] = {
-        "address": subject(name),
+        "address": service_subject(name),
         "description": direct.description,
         "messages": {"request": _message(schemas.of(direct.request), SENT)},
     }

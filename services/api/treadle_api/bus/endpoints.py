@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from treadle import json
-from treadle.messaging.subjects import SERVICE_PREFIX
+from treadle.messaging.subjects import service_subject
 from treadle.wire.direct import CancelRequest, JoinRequest, RunRef, WaitRequest
 from treadle.wire.run_view import RunView
 from treadle.wire.runs import BatchRun
@@ -63,11 +63,6 @@ RUNS = {
 }
 
 
-def subject(name: str) -> str:
-    """Where one of them is asked for."""
-    return f"{SERVICE_PREFIX}.runs.{name}"
-
-
 def endpoints(runs: DirectRuns, answering: Answering) -> list[Endpoint]:
     """What answers on their subjects."""
     return [_endpoint(name, direct, runs, answering) for name, direct in RUNS.items()]
@@ -81,7 +76,7 @@ def _endpoint(name: str, direct: Direct, runs: DirectRuns, answering: Answering)
         "response_schema": _schema(direct.response),
     }
     handler = answering.handler(f"runs.{name}", partial(direct.operation, runs))
-    return Endpoint(f"runs-{name}", subject(name), metadata, handler)
+    return Endpoint(f"runs-{name}", service_subject(name), metadata, handler)
 
 
 def _schema(kind: Any) -> str:

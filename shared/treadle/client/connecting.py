@@ -1,0 +1,58 @@
+"""A client with a connection of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+
+from nats.aio.client import Client as Nats
+
+from treadle.client.client import Client
+from treadle.errors import Unavailable
+from treadle.messaging.connection import NATS_ERRORS
+
+log = logging.getLogger(__name__)
+
+CONNECT_SECS = 10.0
+
+
+@asynccontextmanager
+async def connect(
+    url: str, *, name: str = "treadle-client", key: str | None = None, timeout_secs: float = CONNECT_SECS
+) -> AsyncGenerator[Client]:
+    """A client with a connection of its own, which comes back whenever NATS does.
+
+    Args:
+        url: one or several addresses of NATS, separated by commas.
+        name: what NATS shows as the name of the connection.
+        key: TREADLE_IDENTITY_SECRET, for `acting_for`.
+        timeout_secs: how long NATS is waited for at first.
+
+    Raises:
+        Unavailable: NATS cannot be reached at first, or lets nobody in who comes like this.
+    """
+    connection = await _opened(url, name, timeout_secs)
+    try:
+        yield Client(connection, key=key)
+    finally:
+        await connection.close()
+
+
+async def _opened(url: str, name: str, timeout_secs: float) -> Nats:
+    problem = "no answer"
+
+    async def failed(error: Exception) -> None:
+        nonlocal problem
+        problem = str(error) or type(error).__name__
+        log.warning("NATS: %s", problem)
+
+    connection = Nats()
+    try:
+        async with asyncio.timeout(timeout_secs):
+            await connection.connect(url.split(","), name=name, max_reconnect_attempts=-1, error_cb=failed)
+    except NATS_ERRORS as error:
+        await connection.close()
+        raise Unavailable(f"NATS cannot be reached, or does not let us in: {problem}") from error
+    return connection
