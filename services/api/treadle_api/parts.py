@@ -24,6 +24,7 @@ from treadle.graphs.http import Http
 from treadle.graphs.registry import Registry
 from treadle.identity import IdentityVerifier
 from treadle.messaging.connection import Nats
+from treadle.messaging.dead_letters import DeadLetters
 from treadle.messaging.delays import Schedules
 from treadle.messaging.wakeups import WakeupPublisher
 from treadle.operations.assistants import AssistantChoice
@@ -44,6 +45,7 @@ from treadle_api.bus.front import Front
 from treadle_api.bus.holding import Holding
 from treadle_api.bus.requests import DurableRequests
 from treadle_api.bus.runs import DirectRuns
+from treadle_api.bus.settling import Settling
 from treadle_api.ends import Ends
 from treadle_api.limits import MAX_BODY_BYTES
 from treadle_api.mcp.answers import Answers
@@ -172,17 +174,22 @@ async def build(given: Given) -> AsyncGenerator[Parts]:
             answering = Answering(
                 nats.client, metrics, tracing, request_headers, verifier, settings.treadle_nats_max_requests
             )
-            requests = DurableRequests(
-                nats,
-                runs,
+            settling = Settling(
+                DeadLetters(nats.client),
                 acceptance,
                 verifier,
                 request_headers,
                 metrics,
                 tracing,
-                at_once=max(1, settings.treadle_db_pool_size * 2 // 3),
                 replicas=settings.treadle_nats_replicas,
                 keep_secs=settings.treadle_dead_letter_keep_secs,
+            )
+            requests = DurableRequests(
+                nats,
+                runs,
+                settling,
+                at_once=max(1, settings.treadle_db_pool_size * 2 // 3),
+                replicas=settings.treadle_nats_replicas,
             )
             if settings.treadle_nats_api == "on":
                 background.append(tasks.create_task(requests.run(), name="requests"))
