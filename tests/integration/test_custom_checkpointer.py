@@ -15,9 +15,10 @@ from langgraph.checkpoint.memory import InMemorySaver
 
 from treadle.checkpoint.guarded import GuardedSaver
 from treadle.checkpoint.savers import CustomSavers
+from treadle.db.new_run import NewRun
 from treadle.db.orphans import note_orphans
 from treadle.db.pool import Pool
-from treadle.db.runs import Lease, NewRun, Runs
+from treadle.db.runs import Lease, Runs
 from treadle.db.threads import Threads
 from treadle.errors import Fenced
 from treadle.model import Run

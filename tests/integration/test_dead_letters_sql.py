@@ -7,8 +7,9 @@ from uuid import UUID, uuid4
 import pytest
 
 from treadle.db.dead_letters import DeadRuns, Remade
+from treadle.db.new_run import NewRun
 from treadle.db.pool import Pool
-from treadle.db.runs import Lease, NewRun, Outcome, Runs
+from treadle.db.runs import Lease, Outcome, Runs
 from treadle.db.threads import Threads
 from treadle.model import Run, default_assistant_id
 

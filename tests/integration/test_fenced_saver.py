@@ -19,8 +19,9 @@ from psycopg.rows import DictRow, dict_row
 
 from treadle.checkpoint.fenced import FencedSaver
 from treadle.checkpoint.pool import ConnectionPool, checkpoint_pool
+from treadle.db.new_run import NewRun
 from treadle.db.pool import Pool
-from treadle.db.runs import HEARTBEAT, Lease, NewRun, Outcome, Runs
+from treadle.db.runs import HEARTBEAT, Lease, Outcome, Runs
 from treadle.errors import Fenced, Unavailable
 from treadle.model import Run
 

@@ -7,8 +7,9 @@ import signal
 import time
 from uuid import uuid4
 
+from treadle.db.new_run import NewRun
 from treadle.db.pool import Pool, connect_pool, postgres_errors
-from treadle.db.runs import Lease, NewRun, Runs
+from treadle.db.runs import Lease, Runs
 from treadle.db.threads import Threads
 from treadle.errors import Unavailable
 from treadle.telemetry.metrics import Metrics

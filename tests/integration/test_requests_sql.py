@@ -6,9 +6,10 @@ import asyncio
 from typing import Any, Literal
 from uuid import UUID, uuid4
 
+from treadle.db.new_run import NewRun
 from treadle.db.pool import Pool
 from treadle.db.requests import RequestNames
-from treadle.db.runs import NewRun, RequestKey, Runs
+from treadle.db.runs import RequestKey, Runs
 from treadle.model import CancelAction, MultitaskStrategy
 
 KEY = RequestKey("orders", "1")

@@ -8,10 +8,11 @@ from uuid import UUID, uuid4
 import pytest
 
 from treadle.db.dead_letters import DeadRuns
+from treadle.db.new_run import NewRun
 from treadle.db.orphans import note_orphans
 from treadle.db.pool import Pool, transaction
 from treadle.db.retention import RunRecords
-from treadle.db.runs import Lease, NewRun, Outcome, Runs
+from treadle.db.runs import Lease, Outcome, Runs
 from treadle.model import RunStatus
 
 HOUR_SECS = 3600.0

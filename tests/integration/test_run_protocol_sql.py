@@ -16,20 +16,10 @@ from langgraph.checkpoint.postgres.aio import AsyncPostgresSaver
 from treadle import json
 from treadle.checkpoint.fenced import FencedSaver
 from treadle.checkpoint.pool import ConnectionPool, checkpoint_pool
+from treadle.db.new_run import NewRun
 from treadle.db.pool import Pool
 from treadle.db.queue import DuePlace, Queue, WaitingPlace
-from treadle.db.runs import (
-    CREATE,
-    FINISH,
-    HEARTBEAT,
-    Claim,
-    Created,
-    Lease,
-    NewRun,
-    Outcome,
-    Progress,
-    Runs,
-)
+from treadle.db.runs import CREATE, FINISH, HEARTBEAT, Claim, Created, Lease, Outcome, Progress, Runs
 from treadle.db.threads import Threads
 from treadle.model import CancelAction, MultitaskStrategy, Run, RunStatus, Thread
 

@@ -17,8 +17,9 @@ from typing_extensions import TypedDict
 
 from treadle.checkpoint.pool import ConnectionPool, checkpoint_pool
 from treadle.checkpoint.pruning import Pruned, Pruning
+from treadle.db.new_run import NewRun
 from treadle.db.pool import Pool
-from treadle.db.runs import Lease, NewRun, Outcome, Runs
+from treadle.db.runs import Lease, Outcome, Runs
 from treadle.db.threads import Threads
 from treadle.errors import Unavailable
 from treadle.graphs.lifetime import ThreadTtl

@@ -7,8 +7,9 @@ from typing import Any
 from uuid import UUID, uuid4
 
 from treadle import json
+from treadle.db.new_run import NewRun
 from treadle.db.pool import Pool
-from treadle.db.runs import Lease, NewRun, Outcome, Runs
+from treadle.db.runs import Lease, Outcome, Runs
 from treadle.db.webhooks import Owed, Webhooks
 from treadle.model import CancelAction, RunStatus
 

@@ -13,7 +13,8 @@ from time import perf_counter
 
 import msgspec
 
-from treadle.db.runs import CancelledRun, NewRun
+from treadle.db.new_run import NewRun
+from treadle.db.runs import CancelledRun
 from treadle.db.ticks import MadeTick, NewTick, Ticks
 from treadle.errors import InvalidRequest, NotFound
 from treadle.model import Cron

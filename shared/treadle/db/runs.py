@@ -16,9 +16,10 @@ import asyncpg
 import msgspec
 
 from treadle import json
+from treadle.db.new_run import NewRun
 from treadle.db.pool import Connection, Pool, clock, transaction
 from treadle.db.rows import Row, read
-from treadle.model import CancelAction, MultitaskStrategy, Run, RunStatus, Ttl
+from treadle.model import CancelAction, Run, RunStatus
 
 # No row: the assistant is not what the caller remembers, and nothing was created.
 CREATE = """
@@ -152,42 +153,6 @@ class Claim(msgspec.Struct, frozen=True):
     run: Run | None
 
 
-class NewRun(msgspec.Struct, frozen=True, kw_only=True):
-    """A run as it is asked for; `kwargs` is what the worker needs to execute it.
-
-    `assistant_revision`: what the assistant was when `kwargs` were made from it; None: they do not depend on it.
-    `thread_ttl`: the time to live of a thread that comes with the run; None: for ever.
-    """
-
-    run_id: UUID
-    thread_id: UUID
-    assistant_id: UUID
-    graph_id: str
-    assistant_revision: UUID | None = None
-    kwargs: dict[str, Any]
-    metadata: dict[str, Any] = {}
-    thread_metadata: dict[str, Any] = {}
-    thread_config: dict[str, Any] = {}
-    strategy: MultitaskStrategy = MultitaskStrategy.ENQUEUE
-    if_not_exists: Literal["create", "reject"] = "reject"
-    delay_secs: float | None = None
-    route: str = "default"
-    stateless: bool = False
-    thread_ttl: Ttl | None = None
-
-    @property
-    def attempt(self) -> int:
-        """Nobody has claimed it yet."""
-        return 0
-
-    @property
-    def lifetime(self) -> tuple[str | None, float | None]:
-        """Of the thread, if it comes with the run and is not the run's own."""
-        if self.thread_ttl is None or self.stateless or self.if_not_exists != "create":
-            return None, None
-        return self.thread_ttl.strategy, self.thread_ttl.minutes
-
-
 class CancelledRun(msgspec.Struct, frozen=True):
     """A run that a strategy or a request cancelled: `ended` at once, or `signalled` to its worker."""
 
@@ -254,7 +219,7 @@ class Runs:
 
     async def create_once(self, new: NewRun, key: RequestKey) -> Requested:
         """Accept a run, as `create` does, unless a request of this name has made one already. One round trip."""
-        [row] = await self._pool.fetch(CREATE_ONCE, *parameters(new), key.source, key.message_id)
+        [row] = await self._pool.fetch(CREATE_ONCE, *new.parameters(), key.source, key.message_id)
         created = None if row["outcome"] == "repeated" else _created(row)
         return Requested(row["run_id"], row["thread_id"], _run(row["run"]), created)
 
@@ -275,7 +240,7 @@ class Runs:
         return created
 
     async def _create(self, where: Pool | Connection, new: NewRun) -> Created:
-        rows = await where.fetch(CREATE, *parameters(new))
+        rows = await where.fetch(CREATE, *new.parameters())
         return _created(rows[0]) if rows else Created("assistant_changed", (), None)
 
     async def claim(self, thread_id: UUID, lease: Lease) -> Claim:
@@ -417,27 +382,6 @@ def _unstorable(error: Exception) -> Outcome:
         status="error",
         resting="error",
         error=json.encode({"error": "OutcomeNotStorable", "message": message}),
-    )
-
-
-def parameters(new: NewRun) -> tuple[object, ...]:
-    """What the statements that make a run take, in their order."""
-    return (
-        new.run_id,
-        new.thread_id,
-        new.assistant_id,
-        new.graph_id,
-        new.kwargs,
-        json.jsonb_text(json.encode(new.metadata)),
-        new.strategy,
-        new.if_not_exists,
-        None if new.delay_secs is None else timedelta(seconds=new.delay_secs),
-        new.route,
-        new.stateless,
-        json.jsonb_text(json.encode(new.thread_metadata)),
-        json.jsonb_text(json.encode(new.thread_config)),
-        new.assistant_revision,
-        *new.lifetime,
     )
 
 

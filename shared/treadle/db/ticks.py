@@ -13,9 +13,10 @@ import asyncpg
 import msgspec
 
 from treadle.db.forgetting import forget
+from treadle.db.new_run import NewRun
 from treadle.db.pool import Pool, clock
 from treadle.db.rows import read
-from treadle.db.runs import UNSTORABLE, CancelledRun, NewRun, parameters
+from treadle.db.runs import UNSTORABLE, CancelledRun
 from treadle.model import Cron
 
 # Crons that are due, the longest waiting first; no more of them than can be held at once, however large they are.
@@ -121,5 +122,5 @@ def _parameters(tick: NewTick) -> tuple[object, ...]:
     """As MAKE takes them."""
     cron = tick.cron
     seen = cron.cron_id, cron.next_run_date, cron.updated_at
-    run = (None,) * OF_RUN if tick.run is None else parameters(tick.run)
+    run = (None,) * OF_RUN if tick.run is None else tick.run.parameters()
     return *seen, tick.scheduled_for, tick.following, tick.error, *run

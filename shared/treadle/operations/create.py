@@ -10,9 +10,9 @@ from uuid import UUID
 
 import msgspec
 
+from treadle.db.new_run import NewRun as Row
 from treadle.db.pool import COMMAND_TIMEOUT_SECS, postgres_errors
 from treadle.db.runs import CancelledRun, Created, Requested, RequestKey, Runs
-from treadle.db.runs import NewRun as Row
 from treadle.errors import Conflict
 from treadle.identity import Identity, configurable
 from treadle.messaging.delays import Schedules
