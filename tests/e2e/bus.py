@@ -19,6 +19,8 @@ from nats.js.errors import NotFoundError
 from tests.stack import Stack
 
 REQUESTS = "TREADLE_REQUESTS"
+# What an API process says as soon as it can be asked.
+LISTENING = "answering requests on treadle.api.>"
 LOOK_SECS = 0.05
 
 

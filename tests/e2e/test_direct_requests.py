@@ -1,161 +1,18 @@
-"""Runs that are asked for over NATS, by a plain client of it: the service `treadle` of the micro-service framework."""
+"""Runs that are asked for over NATS, by a plain client of it, and what is answered."""
 
 from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator, Mapping
-from dataclasses import dataclass
-from typing import Any, cast
 from uuid import uuid4
 
-import asyncpg
 import httpx
-import jsonschema
-import nats
 import pytest
-import pytest_asyncio
 from langgraph_sdk.client import LangGraphClient
-from nats.aio.client import Client
-from nats.aio.msg import Msg
-from nats.micro.service import (
-    INFO_RESPONSE_TYPE,
-    PING_RESPONSE_TYPE,
-    STATS_RESPONSE_TYPE,
-    ServiceInfo,
-    ServicePing,
-    ServiceStats,
-)
 
+from tests.e2e.direct import NOBODY, Bus, path, ref
 from tests.e2e.steps import new_thread
-from tests.stack import Service, Stack, running_stack
-
-ENDPOINTS = ("create", "wait", "get", "join", "cancel")
-ASK_SECS = 30.0
-LISTENING = "answering requests on treadle.api.>"
-NOBODY = "00000000-0000-0000-0000-000000000000"
-
-
-@dataclass(frozen=True)
-class Answer:
-    """What came back: the bytes, and the headers of the framework."""
-
-    data: bytes
-    headers: Mapping[str, str]
-
-    @property
-    def json(self) -> Any:
-        return json.loads(self.data)
-
-    @property
-    def code(self) -> str | None:
-        return self.headers.get("Nats-Service-Error-Code")
-
-
-class Bus:
-    """A service inside the house."""
-
-    def __init__(self, client: Client, stack: Stack) -> None:
-        self.client = client
-        self._stack = stack
-
-    async def ask(self, endpoint: str, body: object, **headers: str) -> Answer:
-        data = body if isinstance(body, bytes) else json.dumps(body).encode()
-        subject = f"treadle.api.runs.{endpoint}"
-        message: Msg = await self.client.request(
-            subject, data, timeout=ASK_SECS, headers=cast(Any, headers or None)
-        )
-        return Answer(message.data, message.headers or {})
-
-    async def done(self, endpoint: str, body: object) -> Any:
-        """The answer of a request that works."""
-        answer = await self.ask(endpoint, body)
-        assert answer.code is None, answer
-        return answer.json
-
-    async def refused(self, endpoint: str, body: object) -> Any:
-        """The problem of one that does not; the headers say the same as the body."""
-        answer = await self.ask(endpoint, body)
-        problem = answer.json
-        assert answer.code == str(problem["code"])
-        assert answer.headers["Nats-Service-Error"] == problem["detail"][:500]
-        return problem
-
-    async def begun(self, count: int, **body: object) -> tuple[Any, list[asyncio.Task[Answer]]]:
-        """A run that goes on, and so many requests that wait for its result."""
-        run = await self.done("create", {"assistant_id": "slow", "input": {"delay": 60}, **body})
-        waiting = [asyncio.create_task(self.ask("join", ref(run))) for _ in range(count)]
-        await asyncio.sleep(0)
-        return run, waiting
-
-    async def control(self, verb: str) -> list[Any]:
-        """What the instances of the service say of themselves, in the order of their ids."""
-        answers = sum(api.running for api in self._stack.services("api"))
-        inbox = self.client.new_inbox()
-        replies = await self.client.subscribe(inbox)
-        await self.client.publish(f"$SRV.{verb}.treadle", reply=inbox)
-        told = [json.loads((await replies.next_msg(timeout=ASK_SECS)).data) for _ in range(answers)]
-        await replies.unsubscribe()
-        return sorted(told, key=lambda each: each["id"])
-
-    async def stats(self, endpoint: str) -> dict[str, Any]:
-        """What all instances have counted on an endpoint, together."""
-        told = [
-            each
-            for one in await self.control("STATS")
-            for each in one["endpoints"]
-            if each["name"] == endpoint
-        ]
-        counted = ("num_requests", "num_errors", "processing_time")
-        sums: dict[str, Any] = {name: sum(each[name] for each in told) for name in counted}
-        return {
-            **sums,
-            "in_work": sum(each["data"]["in_work"] for each in told),
-            "last_errors": {each["last_error"] for each in told},
-        }
-
-
-async def connected(stack: Stack) -> Client:
-    return await nats.connect(stack.servers.nats.url, max_reconnect_attempts=-1, reconnect_time_wait=0.1)
-
-
-@pytest_asyncio.fixture(loop_scope="session")
-async def bus(stack: Stack, api: Service) -> AsyncGenerator[Bus]:
-    for each in stack.services("api"):
-        assert not each.running or await each.logged(LISTENING)
-    client = await connected(stack)
-    yield Bus(client, stack)
-    await client.close()
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="session")
-async def pair() -> AsyncGenerator[Stack]:
-    """Two API processes that share the requests; each takes thirty at a time."""
-    async with running_stack("api", "api", "worker", TREADLE_NATS_MAX_REQUESTS="30") as stack:
-        for api in stack.services("api"):
-            assert await api.logged(LISTENING)
-        yield stack
-
-
-@pytest_asyncio.fixture(loop_scope="session")
-async def pair_bus(pair: Stack) -> AsyncGenerator[Bus]:
-    client = await connected(pair)
-    yield Bus(client, pair)
-    await client.close()
-
-
-@pytest_asyncio.fixture(loop_scope="session")
-async def http(api: Service) -> AsyncGenerator[httpx.AsyncClient]:
-    async with httpx.AsyncClient(base_url=api.url, timeout=ASK_SECS) as http:
-        yield http
-
-
-def ref(run: Mapping[str, Any]) -> dict[str, Any]:
-    return {"thread_id": run["thread_id"], "run_id": run["run_id"]}
-
-
-def path(run: Mapping[str, Any]) -> str:
-    return f"/threads/{run['thread_id']}/runs/{run['run_id']}"
+from tests.stack import Service
 
 
 async def test_a_run_on_a_thread_is_created_joined_and_read_as_over_http(
@@ -321,58 +178,6 @@ async def test_an_answer_that_nats_does_not_let_through_is_read_over_http(
     assert (await http.get(f"{path(large)}/join")).json()["text"] == text.upper() + "!"
 
 
-async def test_tools_of_the_framework_find_the_service(bus: Bus) -> None:
-    pings, infos = await bus.control("PING"), await bus.control("INFO")
-    before = await bus.stats("runs-wait")
-    # As the framework itself reads them; its command line wants every `data` to be an object.
-    for ping, info in zip(pings, infos, strict=True):
-        assert ServicePing.from_dict(ping).type == PING_RESPONSE_TYPE
-        assert ServiceInfo.from_dict(info).type == INFO_RESPONSE_TYPE
-        assert (info["name"], info["version"], info["id"]) == ("treadle", ping["version"], ping["id"])
-        assert [each["subject"] for each in info["endpoints"]] == [
-            f"treadle.api.runs.{name}" for name in ENDPOINTS
-        ]
-
-    await bus.done("wait", {"assistant_id": "slow", "input": {"delay": 0.2}})
-    await bus.refused("wait", {})
-
-    for each in await bus.control("STATS"):
-        assert ServiceStats.from_dict(each).type == STATS_RESPONSE_TYPE
-    after = await bus.stats("runs-wait")
-    assert after["num_requests"] - before["num_requests"] == 2
-    assert after["num_errors"] - before["num_errors"] == 1
-    assert after["processing_time"] - before["processing_time"] > 200_000_000
-    assert "422:body: Object missing required field `assistant_id`" in after["last_errors"]
-    assert after["in_work"] == 0
-
-
-async def test_what_an_endpoint_takes_and_gives_is_told_as_json_schemas(
-    bus: Bus, client: LangGraphClient
-) -> None:
-    info, *_ = await bus.control("INFO")
-    told = {each["name"]: each["metadata"] for each in info["endpoints"]}
-    for metadata in told.values():
-        assert metadata["description"]
-        for name in ("request_schema", "response_schema"):
-            jsonschema.Draft202012Validator.check_schema(json.loads(metadata[name]))
-
-    body = {"assistant_id": "steps", "thread_id": await new_thread(client), "input": {"text": "a"}}
-    run = await bus.done("create", body)
-    result = await bus.done("join", ref(run))
-    exchanges: list[tuple[str, object, object]] = [
-        ("runs-create", body, run),
-        ("runs-wait", {**body, "timeout_secs": 5}, result),
-        ("runs-get", ref(run), run),
-        ("runs-join", ref(run), result),
-        ("runs-cancel", {**ref(run), "action": "rollback", "wait": True}, {}),
-    ]
-    for name, request, response in exchanges:
-        jsonschema.validate(request, json.loads(told[name]["request_schema"]))
-        jsonschema.validate(response, json.loads(told[name]["response_schema"]))
-    with pytest.raises(jsonschema.ValidationError):
-        jsonschema.validate({"run_id": NOBODY}, json.loads(told["runs-get"]["request_schema"]))
-
-
 async def test_who_waits_keeps_nobody_from_being_served(bus: Bus) -> None:
     run, waiting = await bus.begun(100)
 
@@ -385,135 +190,9 @@ async def test_who_waits_keeps_nobody_from_being_served(bus: Bus) -> None:
     assert len({answer.data for answer in answers}) == 1
 
 
-def in_work(stats: Mapping[str, Any]) -> dict[str, int]:
-    return {each["name"]: each["data"]["in_work"] for each in stats["endpoints"]}
-
-
-def requests(stats: Mapping[str, Any]) -> int:
-    return sum(each["num_requests"] for each in stats["endpoints"])
-
-
 async def test_what_wants_no_reply_is_not_done(bus: Bus, api: Service, client: LangGraphClient) -> None:
     thread = await new_thread(client)
     body = {"assistant_id": "steps", "thread_id": thread, "input": {"text": "a"}}
     await bus.client.publish("treadle.api.runs.create", json.dumps(body).encode())
     assert await api.logged("a message on treadle.api.runs.create wants no reply")
     assert await client.runs.list(thread) == []
-
-
-async def test_long_errors_leave_room_for_the_stats(bus: Bus) -> None:
-    configurable = {"langgraph_auth_" + "x" * 600_000: 1}
-    for endpoint in ("create", "wait"):
-        body = {"assistant_id": "steps", "config": {"configurable": configurable}}
-        assert (await bus.refused(endpoint, body))["code"] == 422
-    assert await bus.control("STATS")
-
-
-async def test_requests_are_counted_and_timed(bus: Bus, http: httpx.AsyncClient) -> None:
-    await bus.refused("get", {})
-    metrics = (await http.get("/metrics")).text
-    assert 'treadle_direct_request_duration_seconds_count{code="422",endpoint="runs.get"}' in metrics
-
-
-async def test_two_api_processes_share_the_requests(pair_bus: Bus) -> None:
-    before = await pair_bus.control("STATS")
-    assert len({each["id"] for each in before}) == 2
-    body = {"assistant_id": "steps", "input": {"text": "a"}}
-    answers = await asyncio.gather(*(pair_bus.ask("create", body) for _ in range(40)))
-
-    after = await pair_bus.control("STATS")
-
-    assert len({answer.json["run_id"] for answer in answers}) == 40
-    was = {each["id"]: requests(each) for each in before}
-    taken = [requests(each) - was[each["id"]] for each in after]
-    assert sum(taken) == 40
-    assert min(taken) > 0
-
-
-async def test_more_requests_than_a_process_takes_are_sent_away(pair: Stack, pair_bus: Bus) -> None:
-    run, waiting = await pair_bus.begun(180)
-    sent_away = [
-        await answered for _, answered in zip(range(120), asyncio.as_completed(waiting), strict=False)
-    ]
-
-    problems = [answer.json for answer in sent_away]
-    assert {(problem["code"], problem["error"]) for problem in problems} == {(503, "Unavailable")}
-    assert "at work on 30 requests" in problems[0]["detail"]
-    assert [in_work(each)["runs-join"] for each in await pair_bus.control("STATS")] == [30, 30]
-
-    # HTTP has room.
-    await pair.services("api")[0].client.runs.cancel(run["thread_id"], run["run_id"])
-    answers = await asyncio.gather(*waiting)
-    assert [answer.code for answer in answers].count(None) == 60
-
-
-async def test_who_waits_at_a_process_that_stops_is_sent_on(pair: Stack, pair_bus: Bus) -> None:
-    others = {each["id"] for each in await pair_bus.control("PING")}
-    third = await pair.api()
-    assert await third.logged(LISTENING)
-    run, waiting = await pair_bus.begun(30)
-    held = {each["id"]: in_work(each)["runs-join"] for each in await pair_bus.control("STATS")}
-    assert sum(held.values()) == 30
-    [leaving] = held.keys() - others
-
-    assert await third.stop() == 0
-
-    ended = zip(range(held[leaving]), asyncio.as_completed(waiting), strict=False)
-    problems = [(await answer).json for _, answer in ended]
-    assert {(problem["code"], problem["error"]) for problem in problems} == {(503, "Unavailable")}
-    assert {problem["run_id"] for problem in problems} == {run["run_id"]}
-    assert "ask again with join" in problems[0]["detail"]
-    again = [asyncio.create_task(pair_bus.ask("join", ref(run))) for _ in problems]
-    await pair_bus.done("cancel", ref(run))
-    answers = await asyncio.gather(*again, *waiting)
-    assert [answer.code for answer in answers].count(None) == 30
-
-
-async def test_the_service_is_back_when_nats_is(pair: Stack, pair_bus: Bus) -> None:
-    apis = [api for api in pair.services("api") if api.running]
-    await pair.servers.nats.stop()
-    await pair.servers.nats.start()
-    for api in apis:
-        assert await api.logged("connection to NATS is back")
-
-    assert len({each["id"] for each in await pair_bus.control("PING")}) == len(apis)
-    body = {"assistant_id": "steps", "input": {"text": "a"}}
-    assert (await pair_bus.done("wait", body))["text"] == "A!"
-
-
-async def test_without_postgres_requests_are_refused_as_over_http(pair: Stack, pair_bus: Bus) -> None:
-    body = {"assistant_id": "steps", "input": {"text": "a"}}
-    await pair.servers.postgres.stop()
-    try:
-        problem = await pair_bus.refused("create", body)
-        async with httpx.AsyncClient(base_url=pair.services("api")[0].url, timeout=ASK_SECS) as http:
-            theirs = await http.post("/runs", json=body)
-    finally:
-        await pair.servers.postgres.start()
-    assert (problem["code"], problem["error"]) == (503, "Unavailable")
-    assert theirs.status_code == 503
-    assert problem["detail"].startswith("Postgres could not be reached while creating a run")
-    assert (await pair_bus.done("create", body))["status"] == "pending"
-
-
-async def test_a_defect_shows_its_traceback_in_the_log_only(pair: Stack, pair_bus: Bus) -> None:
-    postgres = await asyncpg.connect(pair.servers.postgres.url)
-    await postgres.execute("alter table treadle.run rename to run_elsewhere")
-    try:
-        problem = await pair_bus.refused("get", {"thread_id": NOBODY, "run_id": NOBODY})
-    finally:
-        await postgres.execute("alter table treadle.run_elsewhere rename to run")
-        await postgres.close()
-    assert (problem["code"], problem["error"]) == (500, "InternalServerError")
-    assert problem["detail"] == "Internal server error; the server's log says more."
-    logs = "\n".join(api.text for api in pair.services("api"))
-    assert "runs.get over NATS failed" in logs
-    assert "UndefinedTableError" in logs
-
-
-async def test_an_api_that_is_told_so_answers_over_http_only(pair: Stack, pair_bus: Bus) -> None:
-    silent = await pair.api(TREADLE_NATS_API="off")
-    async with httpx.AsyncClient(base_url=silent.url) as http:
-        assert (await http.get("/ok")).status_code == 200
-    assert await silent.stop() == 0
-    assert LISTENING not in silent.text

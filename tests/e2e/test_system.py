@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncGenerator
 from html.parser import HTMLParser
 from importlib.metadata import version
 from typing import Any, cast
 
 import httpx
 import pytest
-import pytest_asyncio
 from langgraph_sdk.client import LangGraphClient
 
 from tests.e2e.test_runs import new_thread
@@ -24,12 +22,6 @@ STEPS = {"assistant_id": "steps", "input": {"text": "a"}}
 
 def client_of(api: Service) -> httpx.AsyncClient:
     return httpx.AsyncClient(base_url=api.url, timeout=30)
-
-
-@pytest_asyncio.fixture(loop_scope="session")
-async def http(api: Service) -> AsyncGenerator[httpx.AsyncClient]:
-    async with client_of(api) as http:
-        yield http
 
 
 async def test_a_server_that_is_up_says_so(http: httpx.AsyncClient) -> None:
