@@ -25,6 +25,8 @@ from langgraph_sdk.client import LangGraphClient
 from langgraph_sdk.schema import Run
 from nats.aio.msg import Msg
 
+from tests.due import asked_for
+from tests.e2e.bus import bus
 from tests.e2e.steps import join, new_thread
 from tests.stack import Stack, marks, running_stack
 from treadle.dev.servers import EmbeddedNats
@@ -166,8 +168,7 @@ async def test_a_run_may_be_due_in_a_year(delaying: Delaying) -> None:
     [row] = await delaying.rows(run)
     assert row["not_before"] - datetime.now(UTC) > timedelta(days=365)
 
-    connection = await nats.connect(delaying.stack.servers.nats.url)
-    try:
+    async with bus(delaying.stack) as connection:
         subject = delay_subject("default", UUID(run["run_id"]))
         waiting = connection.jetstream().get_last_msg(DELAYS_STREAM, subject)
         if delaying.way.schedules == "auto":
@@ -175,8 +176,6 @@ async def test_a_run_may_be_due_in_a_year(delaying: Delaying) -> None:
         else:
             with pytest.raises(nats.js.errors.NotFoundError):
                 await waiting
-    finally:
-        await connection.close()
 
 
 @pytest.mark.parametrize("delaying", ALONE, indirect=True)
@@ -188,9 +187,8 @@ async def test_a_run_that_nats_takes_for_due_too_early_is_put_back(delaying: Del
     [row] = await unscheduled.rows(run)
     early = DueRun(UUID(run["run_id"]), UUID(run["thread_id"]), "default", 0, row["not_before"])
 
-    connection = await nats.connect(delaying.stack.servers.nats.url)
-    await connection.jetstream().publish(due_subject("default"), msgspec.msgpack.encode(early))
-    await connection.close()
+    async with bus(delaying.stack) as connection:
+        await connection.jetstream().publish(due_subject("default"), msgspec.msgpack.encode(early))
     await unscheduled.joined(run)
 
     [late] = await unscheduled.lateness(run)
@@ -219,12 +217,11 @@ async def test_a_delayed_run_that_nats_could_not_be_told_of_begins(delaying: Del
 
 
 @asynccontextmanager
-async def leaderless(server: EmbeddedNats, times: int) -> AsyncGenerator[None]:
+async def leaderless(stack: Stack, times: int) -> AsyncGenerator[None]:
     """JetStream cannot say so many times whether it makes the consumer of what is due, as while a leader is elected."""
-    path = server.home / "nats.json"
-    config = json.loads(path.read_text())
+    server = stack.servers.nats
+    config = json.loads((server.home / "nats.json").read_text())
     await reload(server, {**config, "mappings": {CREATE_CONSUMER: "test.create"}})
-    connection = await nats.connect(server.url)  # pyright: ignore[reportUnknownMemberType]
     asked = 0
 
     async def answer(message: Msg) -> None:
@@ -236,11 +233,11 @@ async def leaderless(server: EmbeddedNats, times: int) -> AsyncGenerator[None]:
             done = await connection.request(CREATE_THE_OLD_WAY, message.data)
             await message.respond(done.data)
 
-    await connection.subscribe("test.create", cb=answer)  # pyright: ignore[reportUnknownMemberType]
     try:
-        yield
+        async with bus(stack) as connection:
+            await connection.subscribe("test.create", cb=answer)
+            yield
     finally:
-        await connection.close()
         await reload(server, config)
 
 
@@ -253,7 +250,7 @@ async def reload(server: EmbeddedNats, config: Any) -> None:
     async def end() -> None:
         ended.set()
 
-    connection = await nats.connect(server.url, allow_reconnect=False, disconnected_cb=end)  # pyright: ignore[reportUnknownMemberType]
+    connection = await nats.connect(server.url, allow_reconnect=False, disconnected_cb=end)
     os.kill(server.pid, signal.SIGHUP)
     async with asyncio.timeout(10):
         await ended.wait()
@@ -261,13 +258,10 @@ async def reload(server: EmbeddedNats, config: Any) -> None:
 
 
 async def test_a_worker_asks_again_whether_nats_keeps_schedules_when_it_cannot_say(servers: Stack) -> None:
-    async with leaderless(servers.servers.nats, times=2):
+    async with leaderless(servers, times=2):
         worker = await servers.spawn("worker", TREADLE_ROUTE=OTHER_ROUTE)
         assert await worker.logged("slots on route")
         assert worker.text.count("the queue is not ready") == 2
-        connection = await nats.connect(servers.servers.nats.url)  # pyright: ignore[reportUnknownMemberType]
-        async with asyncio.timeout(10):
-            while not (await connection.jetstream().consumer_info(DELAYS_STREAM, CONSUMER)).num_waiting:  # noqa: ASYNC110 - nobody is told
-                await asyncio.sleep(0.05)
-        await connection.close()
+        async with bus(servers) as connection:
+            await asked_for(connection.jetstream(), OTHER_ROUTE)
         await worker.stop()

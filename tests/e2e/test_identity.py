@@ -7,16 +7,15 @@ import json
 from collections.abc import AsyncGenerator
 from typing import Any, cast
 
-import nats
 import pytest
 import pytest_asyncio
 from nats.aio.client import Client
 
+from tests.e2e.bus import LISTENING, bus
 from tests.stack import Service, Stack, running_stack
 from treadle.identity import HEADER, sign
 
 OLD, NEW = "old-" + "k" * 40, "new-" + "k" * 40
-LISTENING = "answering requests on treadle.api.>"
 ASKED_BY_ADA: dict[str, Any] = {"identity": "ada", "tenant": "acme", "is_user": True}
 ADA: dict[str, Any] = {
     "identity": "ada",
@@ -57,9 +56,8 @@ async def house() -> AsyncGenerator[Stack]:
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def asker(house: Stack) -> AsyncGenerator[Asker]:
-    client = await nats.connect(house.servers.nats.url)
-    yield Asker(client)
-    await client.close()
+    async with bus(house) as client:
+        yield Asker(client)
 
 
 async def test_a_graph_knows_who_asked_over_nats(asker: Asker, house: Stack) -> None:
@@ -148,10 +146,9 @@ async def test_http_does_not_make_a_user_of_what_a_body_says(house: Stack) -> No
 
 async def test_a_header_that_nobody_can_verify_is_refused(stack: Stack, api: Service) -> None:
     assert await api.logged(LISTENING)
-    client = await nats.connect(stack.servers.nats.url)
-    problem = await Asker(client).ask("create", {"assistant_id": "asked", "input": {}})
-    nameless = await Asker(client).ask("wait", {"assistant_id": "asked", "input": {}}, token=None)
-    await client.close()
+    async with bus(stack) as client:
+        problem = await Asker(client).ask("create", {"assistant_id": "asked", "input": {}})
+        nameless = await Asker(client).ask("wait", {"assistant_id": "asked", "input": {}}, token=None)
 
     assert problem["code"] == 401
     assert "set TREADLE_IDENTITY_SECRET" in problem["detail"]

@@ -5,8 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-import nats
-
+from tests.e2e.bus import LISTENING, bus
 from tests.otlp import Received, Receiver, receiving
 from tests.stack import Stack, running_stack
 
@@ -99,12 +98,11 @@ async def test_a_request_over_nats_is_part_of_its_callers_trace() -> None:
     traceparent = f"00-{'a' * 32}-{'b' * 16}-01"
     with receiving() as receiver:
         async with running_stack("api", "worker", OTEL_EXPORTER_OTLP_ENDPOINT=receiver.url) as stack:
-            assert await stack.services("api")[0].logged("answering requests on treadle.api.> over NATS")
-            client = await nats.connect(stack.servers.nats.url)
-            headers = {"Traceparent": traceparent}
-            await client.request(WAIT, json.dumps(body).encode(), timeout=30, headers=headers)
-            await client.request(WAIT, b"{}", timeout=30)
-            await client.close()
+            assert await stack.services("api")[0].logged(LISTENING)
+            async with bus(stack) as client:
+                headers = {"Traceparent": traceparent}
+                await client.request(WAIT, json.dumps(body).encode(), timeout=30, headers=headers)
+                await client.request(WAIT, b"{}", timeout=30)
             await ended(stack)
 
     chain = [f"process {WAIT}", PUBLISH, PROCESS, "invoke_agent steps"]

@@ -10,8 +10,8 @@ from uuid import uuid4
 
 import msgspec
 import pytest
-from nats.js import JetStreamContext
 
+from tests.due import asked_for
 from treadle.db.pool import Pool
 from treadle.dev.servers import EmbeddedNats
 from treadle.messaging.connection import Nats
@@ -33,13 +33,6 @@ async def connection(tmp_path: Path) -> AsyncGenerator[Nats]:
         await connection.close()
 
 
-async def asked(stream: JetStreamContext) -> None:
-    """Wait until somebody asks for what is due."""
-    async with asyncio.timeout(10):
-        while not (await stream.consumer_info(DELAYS_STREAM, route_consumer(ROUTE))).num_waiting:  # noqa: ASYNC110 - nobody is told
-            await asyncio.sleep(0.01)
-
-
 async def test_what_comes_due_while_a_worker_stops_goes_to_another_at_once(
     connection: Nats, pool: Pool
 ) -> None:
@@ -51,7 +44,7 @@ async def test_what_comes_due_while_a_worker_stops_goes_to_another_at_once(
     stopping = asyncio.create_task(
         DueRuns(due_inbox(stream, ROUTE), pool, publisher, Metrics(), kept).run(), name="due"
     )
-    await asked(stream)
+    await asked_for(stream, ROUTE)
     stopping.cancel()
     await asyncio.wait({stopping})
 
