@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator
 from typing import Any, NamedTuple
 from uuid import uuid4
 
@@ -14,7 +13,7 @@ from httpx import HTTPStatusError
 from langgraph_sdk.client import LangGraphClient
 from langgraph_sdk.errors import NotFoundError
 
-from tests.e2e.steps import new_thread, wait
+from tests.e2e.steps import eventually, new_thread, wait
 from tests.e2e.test_worker_metrics import read
 from tests.receiver import Receiver
 from tests.stack import free_port, running_stack
@@ -59,12 +58,6 @@ async def kept() -> AsyncGenerator[Kept]:
             yield Kept(stack.services("api")[0].client, db, receiver, port)
 
 
-async def until(holds: Callable[[], Awaitable[bool]]) -> None:
-    async with asyncio.timeout(PATIENCE_SECS):
-        while not await holds():  # noqa: ASYNC110 - nobody is told of what is removed
-            await asyncio.sleep(0.05)
-
-
 async def run_ids(client: LangGraphClient, thread: str) -> list[str]:
     return [run["run_id"] for run in await client.runs.list(thread)]
 
@@ -80,7 +73,7 @@ async def test_old_runs_of_a_thread_go_and_all_that_it_remembers_stays(kept: Kep
     async def removed() -> bool:
         return len(await run_ids(kept.client, thread)) == 2
 
-    await until(removed)
+    await eventually(removed, PATIENCE_SECS)
     assert (await run_ids(kept.client, thread))[0] == newest
     assert await kept.client.threads.get_history(thread, limit=100) == history
     with pytest.raises(NotFoundError):
@@ -100,13 +93,15 @@ async def test_records_of_what_failed_or_was_delivered_go(kept: Kept) -> None:
     insert = "insert into treadle.dead_letter (run_id, thread_id, graph_id, attempts, reason) values ($1, $2, 'g', 3, 'x')"
     for _ in range(5):
         await kept.db.execute(insert, uuid4(), thread)
-    await until(lambda: counted(kept, "webhook", 1, "thread_id = $1 and state = 'delivered'", thread))
+    await eventually(
+        lambda: counted(kept, "webhook", 1, "thread_id = $1 and state = 'delivered'", thread), PATIENCE_SECS
+    )
 
     await kept.past("dead_letter", "created_at", "thread_id = $1", thread)
     await kept.past("webhook", "settled_at", "thread_id = $1", thread)
 
-    await until(lambda: counted(kept, "dead_letter", 0, "thread_id = $1", thread))
-    await until(lambda: counted(kept, "webhook", 0, "thread_id = $1", thread))
+    await eventually(lambda: counted(kept, "dead_letter", 0, "thread_id = $1", thread), PATIENCE_SECS)
+    await eventually(lambda: counted(kept, "webhook", 0, "thread_id = $1", thread), PATIENCE_SECS)
     assert len(await run_ids(kept.client, thread)) == 1
 
 
@@ -114,7 +109,7 @@ async def test_the_thread_of_a_stateless_run_goes_with_all_that_it_owned(kept: K
     await wait(kept.client, None, "steps", input={"text": "a"})
     thread = await kept.db.fetchval("select thread_id from treadle.thread where gone_at is not null")
     await kept.past("thread", "gone_at", "thread_id = $1", thread)
-    await until(lambda: counted(kept, "thread", 0, "thread_id = $1", thread))
+    await eventually(lambda: counted(kept, "thread", 0, "thread_id = $1", thread), PATIENCE_SECS)
     assert await kept.db.fetch("select from checkpoints where thread_id = $1", str(thread)) == []
 
 
@@ -133,8 +128,9 @@ async def test_each_kind_of_repair_is_counted(kept: Kept) -> None:
     await kept.db.execute("update treadle.run set not_before = null where run_id = $1", untold)
     kept.receiver.answers["/owed"].append("503 Not Now")
     await wait(kept.client, None, "steps", input={"text": "a"}, webhook=kept.receiver.url("/owed"))
-    await until(
-        lambda: counted(kept, "run", 2, "run_id = any($1::uuid[]) and status = 'success'", [untold, lost])
+    await eventually(
+        lambda: counted(kept, "run", 2, "run_id = any($1::uuid[]) and status = 'success'", [untold, lost]),
+        PATIENCE_SECS,
     )
     await kept.receiver.got("/owed", 2)
     assert await kept.db.fetchval("select attempt from treadle.run where run_id = $1", lost) == 2

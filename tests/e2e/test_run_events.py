@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any, cast
@@ -19,7 +19,8 @@ from langgraph_sdk.client import LangGraphClient
 from nats.aio.msg import Msg
 from nats.js import JetStreamContext
 
-from tests.e2e.steps import begun, join, leave, new_thread, wait
+from tests.e2e.bus import bus
+from tests.e2e.steps import begun, eventually, join, leave, new_thread, wait
 from tests.stack import Service, Stack, running_stack
 from treadle.wire.run_event import RunEvent
 
@@ -72,13 +73,9 @@ def read(message: Msg) -> RunEvent:
 
 @asynccontextmanager
 async def watched(*names: str, **settings: str) -> AsyncGenerator[Watched]:
-    async with running_stack(*names, **settings) as stack:
-        connection = await nats.connect(stack.servers.nats.url, reconnect_time_wait=0.1)  # pyright: ignore[reportUnknownMemberType]
-        try:
-            await until(lambda: has_stream(connection.jetstream()))
-            yield Watched(stack, connection.jetstream())
-        finally:
-            await connection.close()
+    async with running_stack(*names, **settings) as stack, bus(stack) as connection:
+        await eventually(lambda: has_stream(connection.jetstream()), WAIT_SECS)
+        yield Watched(stack, connection.jetstream())
 
 
 async def has_stream(stream: JetStreamContext) -> bool:
@@ -255,13 +252,7 @@ async def until_empty(stack: Stack) -> None:
         async with stack.database() as db:
             return await db.fetchval("select count(*) from treadle.run_event") == 0
 
-    await until(empty)
-
-
-async def until(holds: Callable[[], Awaitable[bool]]) -> None:
-    async with asyncio.timeout(WAIT_SECS):
-        while not await holds():  # noqa: ASYNC110 - a client is told of nothing
-            await asyncio.sleep(0.05)
+    await eventually(empty, WAIT_SECS)
 
 
 async def test_a_stream_that_was_lost_is_made_again(runs: Watched) -> None:
@@ -269,7 +260,7 @@ async def test_a_stream_that_was_lost_is_made_again(runs: Watched) -> None:
     await until_empty(runs.stack)
     await runs.stream.delete_stream("TREADLE_EVENTS")
     await wait(runs.client, thread, "steps", input={"text": "a"})
-    await until(lambda: has_stream(runs.stream))
+    await eventually(lambda: has_stream(runs.stream), WAIT_SECS)
 
     assert [event.status for event in await runs.told(thread, 3)] == ["pending", "running", "success"]
 
@@ -330,7 +321,7 @@ async def leader(stack: Stack, *, besides: Service | None = None) -> Service:
         found[:] = [one for one in stack.services("scheduler") if holder.endswith(f"-{one.pid}")]
         return bool(found) and found[0] is not besides
 
-    await until(leads)
+    await eventually(leads, WAIT_SECS)
     return found[0]
 
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator
 from datetime import datetime
 from pathlib import Path
 from typing import Any, cast
@@ -13,7 +12,7 @@ import pytest
 import pytest_asyncio
 from langgraph_sdk.client import LangGraphClient
 
-from tests.e2e.steps import begun, leave, wait
+from tests.e2e.steps import begun, eventually, leave, wait
 from tests.stack import Stack, running_stack
 
 FLEETING = Path(__file__).parents[1] / "graphs" / "fleeting.json"
@@ -32,19 +31,13 @@ def client(fleeting: Stack) -> LangGraphClient:
     return fleeting.services("api")[0].client
 
 
-async def until(holds: Callable[[], Awaitable[bool]]) -> None:
-    async with asyncio.timeout(PATIENCE_SECS):
-        while not await holds():  # noqa: ASYNC110 - a client is told of nothing
-            await asyncio.sleep(0.05)
-
-
 async def gone(client: LangGraphClient, *threads: str) -> None:
     """Wait until threads are no longer found."""
 
     async def none() -> bool:
         return await client.threads.search(ids=threads) == []
 
-    await until(none)
+    await eventually(none, PATIENCE_SECS)
 
 
 async def ttl(client: LangGraphClient, thread: str) -> dict[str, Any]:
@@ -86,7 +79,7 @@ async def test_a_thread_may_keep_its_latest_state(client: LangGraphClient) -> No
     async def pruned() -> bool:
         return len(await client.threads.get_history(thread)) == 1
 
-    await until(pruned)
+    await eventually(pruned, PATIENCE_SECS)
     assert (await client.threads.get_state(thread))["values"] == {"text": "A!", "steps": ["first", "second"]}
 
 
