@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator
+from typing import Any
 from uuid import uuid4
 
 import pytest
 import pytest_asyncio
 
-from tests.e2e.bus import bus, kill
+from tests.e2e.bus import LISTENING, bus, kill
 from tests.stack import Stack, free_port, running_stack
 from treadle.client import Client, RunEvent, RunRef, RunRequest, connect
 from treadle.errors import ConfigError, InvalidRequest, NotFound, StillRunning, TooLarge, Unavailable
 from treadle.model import CancelAction
 
 KEY = "k" * 48
-LISTENING = "answering requests on treadle.api.>"
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
@@ -32,8 +32,8 @@ async def treadle(house: Stack) -> AsyncGenerator[Client]:
         yield client
 
 
-def steps(text: str = "a", **fields: object) -> RunRequest:
-    return RunRequest(assistant_id="steps", input={"text": text}, **fields)  # pyright: ignore[reportArgumentType]
+def steps(text: str = "a", **fields: Any) -> RunRequest:
+    return RunRequest(assistant_id="steps", input={"text": text}, **fields)
 
 
 async def test_a_run_is_created_read_and_its_result_joined(treadle: Client) -> None:
