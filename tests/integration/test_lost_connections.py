@@ -28,6 +28,7 @@ async def test_a_connection_that_ends_while_it_rests_is_postgres_being_away(dsn:
         await pool.execute(END)
         for _ in range(3):
             outcomes.append(await answers(ended))
+            # One turn of the loop, in which it may read the farewell, or the end.
             await asyncio.sleep(0)
     await ended.close()
     assert True in outcomes
@@ -55,7 +56,8 @@ async def test_leases_are_kept_whenever_their_connection_ends(dsn: str, pool: Po
     keeper.hold(ActiveRun(claim.run), "ack", time.monotonic())
     for _ in range(OFTEN * 2):
         await pool.execute(END)
-        await asyncio.sleep(0.023)  # somewhere between two beats
+        # Not for anything to happen: the next connection ends at another moment between two beats.
+        await asyncio.sleep(0.023)
     await keeper.close()
     asyncio.get_running_loop().remove_signal_handler(signal.SIGTERM)
     assert not failed.is_set()

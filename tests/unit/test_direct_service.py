@@ -50,9 +50,14 @@ async def test_no_answer_is_held_longer_than_the_server_allows() -> None:
 
 
 async def test_all_who_wait_are_answered_when_the_process_stops() -> None:
-    holding = Holding(60)
-    waiting = [asyncio.create_task(holding.result(never(), None)) for _ in range(3)]
-    await asyncio.sleep(0)
+    holding, all_wait = Holding(60), asyncio.Barrier(4)
+
+    async def waited_for() -> str:
+        await all_wait.wait()
+        return await never()
+
+    waiting = [asyncio.create_task(holding.result(waited_for(), None)) for _ in range(3)]
+    await all_wait.wait()
     holding.close()
     answers = await asyncio.gather(*waiting, return_exceptions=True)
     assert {type(answer) for answer in answers} == {Unavailable}
