@@ -10,12 +10,11 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import os
 import random
-import sys
-from asyncio.subprocess import DEVNULL
+import tempfile
 from collections.abc import AsyncGenerator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import asyncpg
@@ -23,14 +22,12 @@ from langgraph_sdk import get_client
 from langgraph_sdk.client import LangGraphClient
 
 from bench.load import positive
-from bench.server import CONFIG, HOST, free_port
-from treadle.dev.readiness import until_ok
+from bench.services import serving
 from treadle.dev.servers import Servers, temporary_servers
 from treadle.migrate import migrate
 
 GRAPH = "echo"
 GIVEN: dict[str, Any] = {"items": []}
-READY_SECS = 60.0
 # A batch is one transaction; those of this size are accepted well within the shortest delay.
 BATCH = 100
 SHORTEST_SECS = 2.0
@@ -47,43 +44,13 @@ select extract(epoch from started_at - not_before)::float8 * 1000 as late
 
 
 @asynccontextmanager
-async def process(service: str, settings: dict[str, str]) -> AsyncGenerator[None]:
-    made = await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-m",
-        f"treadle_{service}",
-        env={**os.environ, **settings},
-        stdout=DEVNULL,
-        stderr=DEVNULL,
-    )
-    try:
-        yield
-    finally:
-        made.terminate()
-        await made.wait()
-
-
-@asynccontextmanager
-async def serving(
-    servers: Servers, schedules: str, services: Sequence[str]
+async def warm(
+    servers: Servers, schedules: str, services: Sequence[str], logs: Path
 ) -> AsyncGenerator[LangGraphClient]:
-    """The services on servers that have the schema."""
-    port = free_port()
-    settings = {
-        "DATABASE_URI": servers.postgres.url,
-        "NATS_URL": servers.nats.url,
-        "REDIS_URI": servers.valkey.url,
-        "LANGGRAPH_CONFIG": str(CONFIG),
-        "TREADLE_PORT": str(port),
-        "TREADLE_NATS_SCHEDULES": schedules,
-        "BG_JOB_SHUTDOWN_GRACE_PERIOD_SECS": "0",
-    }
-    async with AsyncExitStack() as stack:
-        for service in services:
-            await stack.enter_async_context(process(service, settings))
-        async with asyncio.timeout(READY_SECS):
-            await until_ok(HOST, port)
-        client = get_client(url=f"http://{HOST}:{port}")
+    """The services on servers that have the schema, after a first run."""
+    settings = {"TREADLE_NATS_SCHEDULES": schedules, "BG_JOB_SHUTDOWN_GRACE_PERIOD_SECS": "0"}
+    async with serving(servers, services, logs, **settings) as url:
+        client = get_client(url=url)
         await client.runs.wait(None, GRAPH, input=GIVEN)
         yield client
 
@@ -126,13 +93,14 @@ async def main() -> None:
     )
     options = parser.parse_args()
     spread = [SHORTEST_SECS + random.uniform(0, options.secs) for _ in range(options.runs)]
-    async with temporary_servers() as servers:
-        await migrate(servers.postgres.url)
-        for way, (schedules, services) in WAYS.items():
-            async with serving(servers, schedules, services) as client:
-                say(way, "spread", await late(client, servers.postgres.url, spread))
-                burst = [SHORTEST_SECS] * options.at_once
-                say(way, "at one time", await late(client, servers.postgres.url, burst))
+    burst = [SHORTEST_SECS] * options.at_once
+    with tempfile.TemporaryDirectory(prefix="treadle-bench-") as logs:
+        async with temporary_servers() as servers:
+            await migrate(servers.postgres.url)
+            for way, (schedules, services) in WAYS.items():
+                async with warm(servers, schedules, services, Path(logs)) as client:
+                    say(way, "spread", await late(client, servers.postgres.url, spread))
+                    say(way, "at one time", await late(client, servers.postgres.url, burst))
 
 
 if __name__ == "__main__":
