@@ -68,6 +68,7 @@ class Bus:
         """A run that goes on, and so many requests that wait for its result."""
         run = await self.done("create", {"assistant_id": "slow", "input": {"delay": 60}, **body})
         waiting = [asyncio.create_task(self.ask("join", ref(run))) for _ in range(count)]
+        # They send in one turn of the loop, before what this client sends next.
         await asyncio.sleep(0)
         return run, waiting
 
