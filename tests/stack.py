@@ -104,8 +104,12 @@ class Service:
         self.signal(signal.SIGTERM)
         return await self.ended()
 
+    async def exited(self) -> int:
+        """Wait until it has ended of itself, for as long as that takes; returns its exit status."""
+        return await self._process.wait()
+
     async def ended(self) -> int:
-        """Wait until it has ended; returns its exit status."""
+        """Wait until it has ended, as it was told to; returns its exit status."""
         try:
             async with asyncio.timeout(STOP_SECS):
                 status = await self._process.wait()

@@ -1,0 +1,1 @@
+"""The faults of the suite: on processes, on servers, on the network between them."""

@@ -1,0 +1,144 @@
+"""The place of a round: its servers, and services of which dead ones are replaced."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from tests.stack import Service, Stack
+
+# (service, server), ("worker", "postgres") for example; (client, service) for the clients: ("client", "api").
+Between = tuple[str, str]
+
+# What tells each service where a server is.
+ADDRESSES = {"postgres": "DATABASE_URI", "nats": "NATS_URL", "valkey": "REDIS_URI"}
+# How soon after its end a service is started again, as an orchestrator would.
+RESTART_SECS = 0.2
+
+
+class Proxy(Protocol):
+    """What a site needs to know of one: the address that stands for the server's behind it."""
+
+    @property
+    def url(self) -> str: ...
+
+
+@dataclass
+class Seat:
+    """The place of one service: whatever happens to the one that sits there, another one follows."""
+
+    kind: str
+    settings: Mapping[str, str]
+    service: Service
+    changed: asyncio.Condition = field(default_factory=asyncio.Condition)
+
+
+@dataclass(frozen=True)
+class Death:
+    """The end of a service: which one, with what exit status, when (`time.monotonic`)."""
+
+    service: Service
+    status: int
+    at: float
+
+
+class Site:
+    """Servers, and services on them that are kept in number."""
+
+    def __init__(self, stack: Stack, links: Mapping[Between, Proxy], *, outage_secs: float = 60.0) -> None:
+        """
+        Args:
+            links: the connections that lead through a proxy in this round. Of each kind of service only one, the first
+                started, is behind its proxies (and whichever takes its place): the others can take over from it.
+            outage_secs: how long the longest outages last.
+        """
+        self.stack = stack
+        self.links = links
+        self.outage_secs = outage_secs
+        self.deaths: list[Death] = []
+        self._seats: list[Seat] = []
+        self._tending: list[asyncio.Task[None]] = []
+
+    @property
+    def workers(self) -> list[Service]:
+        return self._live("worker")
+
+    @property
+    def apis(self) -> list[Service]:
+        return self._live("api")
+
+    @property
+    def schedulers(self) -> list[Service]:
+        return self._live("scheduler")
+
+    def _live(self, kind: str) -> list[Service]:
+        """Those that run; one that was just killed may be missing, one that just started need not answer yet."""
+        return [seat.service for seat in self._seats if seat.kind == kind and seat.service.running]
+
+    def linked(self, kind: str) -> Service:
+        """The service of this kind that is behind the proxies, dead or alive."""
+        return next(seat.service for seat in self._seats if seat.kind == kind)
+
+    def urls(self) -> list[str]:
+        """Where clients find the API: each live process, one of them behind the proxy for clients, if there is one."""
+        proxy, linked = self.links.get(("client", "api")), self.linked("api")
+        return [proxy.url if proxy is not None and api is linked else api.url for api in self.apis]
+
+    async def replace(self, service: Service) -> Service:
+        """End a service that still runs, and wait until another one was started in its place. It need not be ready."""
+        seat = next(seat for seat in self._seats if seat.service is service)
+        if service.running:
+            service.resume()
+            await service.kill()
+        async with seat.changed:
+            await seat.changed.wait_for(lambda: seat.service is not service)
+        return seat.service
+
+    async def start(self, **numbers: int) -> None:
+        """Start so many of each kind, and wait until all take work."""
+        for kind, number in numbers.items():
+            for place in range(number):
+                settings = self._addresses(kind) if place == 0 else {}
+                self._seats.append(Seat(kind, settings, await self.stack.spawn(kind, **settings)))
+        await asyncio.gather(*(seat.service.ready() for seat in self._seats))
+        self._tending = [
+            asyncio.create_task(self._tend(seat), name=f"seat-{seat.kind}") for seat in self._seats
+        ]
+
+    def _addresses(self, kind: str) -> dict[str, str]:
+        return {
+            ADDRESSES[server]: proxy.url for (service, server), proxy in self.links.items() if service == kind
+        }
+
+    async def _tend(self, seat: Seat) -> None:
+        while True:
+            status = await seat.service.exited()
+            self.deaths.append(Death(seat.service, status, time.monotonic()))
+            await asyncio.sleep(RESTART_SECS)
+            service = await self.stack.spawn(seat.kind, **seat.settings)
+            async with seat.changed:
+                seat.service = service
+                seat.changed.notify_all()
+
+    async def close(self) -> None:
+        """Replace nothing any more; the stack stops the services."""
+        for task in self._tending:
+            task.cancel()
+        await asyncio.gather(*self._tending, return_exceptions=True)
+
+
+@asynccontextmanager
+async def opened(
+    stack: Stack, links: Mapping[Between, Proxy], *, outage_secs: float, **numbers: int
+) -> AsyncGenerator[Site]:
+    """A site with so many services of each kind."""
+    site = Site(stack, links, outage_secs=outage_secs)
+    try:
+        await site.start(**numbers)
+        yield site
+    finally:
+        await site.close()
