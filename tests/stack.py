@@ -160,12 +160,14 @@ class Stack:
         return started
 
     async def spawn(self, name: str, **settings: str) -> Service:
-        """Start a service, and do not wait for it."""
+        """Start a service, and do not wait for it; SKEW_SECS: on a host whose clock is wrong by so much."""
+        skew = settings.pop("SKEW_SECS", "")
+        program = ["tests.chaos.skewed", f"treadle_{name}", skew] if skew else [f"treadle_{name}"]
         port = free_port() if name == "api" else 0
         process = await asyncio.create_subprocess_exec(
             sys.executable,
             "-m",
-            f"treadle_{name}",
+            *program,
             env={**os.environ, **self.environment, "TREADLE_PORT": str(port), **settings},
             stdout=PIPE,
             stderr=STDOUT,

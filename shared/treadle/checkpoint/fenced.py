@@ -23,13 +23,13 @@ from langgraph.checkpoint.base import (
     CheckpointMetadata,
     get_serializable_checkpoint_metadata,
 )
-from langgraph.checkpoint.postgres.aio import AsyncPostgresSaver
 from langgraph.checkpoint.serde.types import _DeltaSnapshot  # pyright: ignore[reportPrivateUsage]
 from psycopg import AsyncCursor, OperationalError
 from psycopg.rows import DictRow
 from psycopg.types.json import Jsonb
 from psycopg_pool import PoolClosed, PoolTimeout
 
+from treadle.checkpoint.order import OrderedSaver
 from treadle.checkpoint.pool import ConnectionPool
 from treadle.errors import Fenced, NotSerializable, Unavailable
 from treadle.telemetry import conventions
@@ -83,7 +83,7 @@ REPLACE_WRITES = (
 )
 
 
-class FencedSaver(AsyncPostgresSaver):
+class FencedSaver(OrderedSaver):
     """The stock saver with its writes fenced by one attempt of one run. Tables and format are the stock ones.
 
     Args:

@@ -19,6 +19,8 @@ from langgraph.checkpoint.base import (
     CheckpointTuple,
 )
 
+from treadle.checkpoint.order import stay_above
+
 Check = Callable[[], Awaitable[None]]
 
 
@@ -39,7 +41,7 @@ class GuardedSaver(BaseCheckpointSaver[Any]):
         self._loop = loop or asyncio.get_running_loop()
 
     async def aget_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
-        return await self._inner.aget_tuple(config)
+        return _passed(await self._inner.aget_tuple(config))
 
     async def alist(
         self,
@@ -86,7 +88,7 @@ class GuardedSaver(BaseCheckpointSaver[Any]):
     # Subgraphs that synchronous nodes invoke come here, in threads of their own.
 
     def get_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
-        return self._inner.get_tuple(config)
+        return _passed(self._inner.get_tuple(config))
 
     def list(
         self,
@@ -124,3 +126,9 @@ class GuardedSaver(BaseCheckpointSaver[Any]):
             await self._check()
 
         asyncio.run_coroutine_threadsafe(check(), self._loop).result()
+
+
+def _passed(found: CheckpointTuple | None) -> CheckpointTuple | None:
+    if found is not None:
+        stay_above(found.checkpoint["id"])
+    return found

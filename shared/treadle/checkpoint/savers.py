@@ -7,12 +7,12 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any, Protocol, cast
 from uuid import UUID
 
-from langgraph.checkpoint.base import BaseCheckpointSaver
-from langgraph.checkpoint.postgres.aio import AsyncPostgresSaver
+from langgraph.checkpoint.base import BaseCheckpointSaver, CheckpointTuple
 
 from treadle.checkpoint.copying import copy_thread
 from treadle.checkpoint.fenced import FencedSaver
 from treadle.checkpoint.guarded import GuardedSaver
+from treadle.checkpoint.order import OrderedSaver, stay_above
 from treadle.checkpoint.orphans import Orphans
 from treadle.checkpoint.pool import ConnectionPool
 from treadle.db.orphans import note_orphans
@@ -79,7 +79,7 @@ class PostgresSavers:
         self._runs = runs
         self._observe = observe
         self._tracing = tracing
-        self.shared: Saver = AsyncPostgresSaver(checkpoints)
+        self.shared: Saver = OrderedSaver(checkpoints)
 
     async def of_thread(self, thread_id: UUID) -> Saver:
         return self.shared
@@ -87,7 +87,7 @@ class PostgresSavers:
     @asynccontextmanager
     async def of_new_thread(self, thread_id: UUID) -> AsyncGenerator[Saver]:
         async with self._checkpoints.connection() as connection, connection.transaction():
-            saver = AsyncPostgresSaver(connection)
+            saver = OrderedSaver(connection)
             # The thread's row is committed just after this: a process that dies in between leaves checkpoints behind.
             await saver.adelete_thread(str(thread_id))
             yield saver
@@ -115,7 +115,17 @@ class CustomSavers:
 
     async def of_thread(self, thread_id: UUID) -> Saver:
         await self._orphans.remove(thread_id)
+        await self._newest(thread_id)
         return self.shared
+
+    async def _newest(self, thread_id: UUID) -> CheckpointTuple | None:
+        """The thread's newest checkpoint; whatever is written from now on is above it."""
+        found = await self.shared.aget_tuple(
+            {"configurable": {"thread_id": str(thread_id), "checkpoint_ns": ""}}
+        )
+        if found is not None:
+            stay_above(found.checkpoint["id"])
+        return found
 
     @asynccontextmanager
     async def of_new_thread(self, thread_id: UUID) -> AsyncGenerator[Saver]:
@@ -130,7 +140,7 @@ class CustomSavers:
         await copy_thread(self.shared, str(source), str(target))
 
     async def of_run(self, run: Run) -> Saver:
-        await self._orphans.remove(run.thread_id)
+        await self.of_thread(run.thread_id)
 
         async def check() -> None:
             with postgres_errors("checking who has a run"):
@@ -145,9 +155,7 @@ class CustomSavers:
 
     async def progress(self, run: Run) -> Progress:
         """Pending writes do not say whose they are; an attempt that left nothing else begins anew."""
-        found = await self.shared.aget_tuple(
-            {"configurable": {"thread_id": str(run.thread_id), "checkpoint_ns": ""}}
-        )
+        found = await self._newest(run.thread_id)
         own = found is not None and found.metadata.get("run_id") == str(run.run_id)
         return Progress(checkpointed=own, written=own)
 
