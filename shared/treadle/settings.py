@@ -68,7 +68,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         float, Seconds, doc("Longest time that one attempt of a run may take; then it ends as `timeout`.")
     ] = 3600
     bg_job_max_retries: Annotated[
-        int, Positive, doc("Attempts lost to dead workers after which a run ends as `error`.")
+        int,
+        Positive,
+        doc(
+            "Attempts lost to dead workers after which a run ends as `error`; from 2 on the last is made in a process of its own."
+        ),
     ] = 3
     bg_job_shutdown_grace_period_secs: Annotated[
         float, SecondsOrNone, doc("How long a worker lets its runs finish after SIGTERM.")

@@ -12,6 +12,7 @@ import pytest
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import empty_checkpoint
 from langgraph.checkpoint.postgres.aio import AsyncPostgresSaver
+from msgspec.structs import replace
 
 from treadle import json
 from treadle.checkpoint.fenced import FencedSaver
@@ -63,6 +64,22 @@ class Bench:
 
     async def claimed(self) -> Run:
         return taken(await self.claim())
+
+    async def claimed_alone(self) -> Run:
+        """As the process that has the run for itself claims it."""
+        return taken(await self.runs.claim(self.thread_id, replace(self.lease, worker="alone", alone=True)))
+
+    async def die_alone(self) -> None:
+        """The process that makes a solitary attempt has died, and its worker says so."""
+        assert await self.runs.died_alone(self.thread_id, "alone") is not None
+
+    async def lose_all_workers(self) -> None:
+        """As often as it takes for a run to be given up with the next claim."""
+        for _ in range(self.lease.max_crashes - 1):
+            await self.end_lease(await self.claimed())
+        assert (await self.claim()).outcome == "solitary"
+        await self.claimed_alone()
+        await self.die_alone()
 
     async def finish(self, run: Run, outcome: Outcome = SUCCESS, *, claim_next: bool = True) -> Claim:
         return await self.runs.finish(run, outcome, self.lease, claim_next=claim_next)
@@ -308,7 +325,7 @@ async def test_a_run_that_is_accepted_while_another_finishes_finds_the_thread_fr
         await finishing.start()
         await worker.fetch(
             FINISH, bench.thread_id, running.run_id, 1, "success", None, None, None, None, "idle", "worker",
-            timedelta(seconds=30), 3, True,
+            timedelta(seconds=30), 3, False, True,
         )  # fmt: skip
         accepting = asyncio.create_task(bench.create())
         assert await held(accepting), "create did not wait for the thread's lock"
@@ -692,8 +709,7 @@ async def test_an_attempt_whose_run_ended_or_is_gone_changes_nothing(
 
 async def test_a_run_that_lost_too_many_workers_ends_as_error_with_a_dead_letter(bench: Bench) -> None:
     created, following = await bench.create(), await bench.create()
-    for _ in range(bench.lease.max_crashes):
-        await bench.end_lease(await bench.claimed())
+    await bench.lose_all_workers()
 
     claim = await bench.claim()
 
@@ -702,16 +718,19 @@ async def test_a_run_that_lost_too_many_workers_ends_as_error_with_a_dead_letter
     row = await bench.row(created)
     assert row is not None
     assert (row.status, row.attempt, row.error["error"]) == ("error", 3, "WorkerLost")
-    assert "3 times (BG_JOB_MAX_RETRIES)" in row.error["message"]
+    assert "3 times (BG_JOB_MAX_RETRIES), the last time in a process of its own" in row.error["message"]
     [letter] = await bench.pool.fetch("select * from treadle.dead_letter")
-    assert (letter["run_id"], letter["attempts"], letter["reason"]) == (row.run_id, 3, "worker lost 3 times")
+    assert (letter["run_id"], letter["attempts"], letter["reason"]) == (
+        row.run_id,
+        3,
+        "worker lost 3 times, the last time in a process of its own: alone",
+    )
     assert letter["kwargs"] == created.kwargs
 
 
 async def test_a_thread_whose_last_run_lost_too_many_workers_rests_in_error(bench: Bench) -> None:
     await bench.create()
-    for _ in range(bench.lease.max_crashes):
-        await bench.end_lease(await bench.claimed())
+    await bench.lose_all_workers()
 
     assert (await bench.claim()).outcome == "idle"
 

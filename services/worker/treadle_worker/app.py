@@ -13,10 +13,7 @@ from uuid import UUID
 import nats.js.errors
 from nats.js import JetStreamContext
 
-from treadle.checkpoint.pool import checkpoint_pool
-from treadle.checkpoint.savers import Savers, open_savers
-from treadle.db.pool import connect_pool
-from treadle.db.runs import Lease, Runs
+from treadle.db.runs import Lease
 from treadle.messaging.connection import NATS_ERRORS, Nats
 from treadle.messaging.delays import due_inbox, ensure_delays, ensure_due_consumer, keeps_schedules
 from treadle.messaging.wakeups import (
@@ -25,10 +22,7 @@ from treadle.messaging.wakeups import (
     ensure_stream,
     wakeup_inbox,
 )
-from treadle.patience import patiently
 from treadle.service import Given
-from treadle.store.opening import open_store
-from treadle.streaming import CancelBus, EventPublisher, StreamLimits, connect
 from treadle.telemetry.metrics import Metrics
 from treadle.telemetry.server import serve_metrics
 from treadle.webhooks.build import webhook_delivery, webhook_sender
@@ -36,9 +30,9 @@ from treadle.webhooks.outbox import Outbox
 from treadle_worker import cancels
 from treadle_worker.drain import Drain
 from treadle_worker.due import DueRuns
-from treadle_worker.execution import Executor, Parts
-from treadle_worker.leases import LeaseKeeper
-from treadle_worker.slot import Slot
+from treadle_worker.equipment import Equipment, equip
+from treadle_worker.slot import Slot, Work
+from treadle_worker.solitude import Solitude
 from treadle_worker.spans import Spans
 
 log = logging.getLogger(__name__)
@@ -60,12 +54,10 @@ def worker_name() -> str:
 class Built(NamedTuple):
     """What a worker works with."""
 
-    executor: Executor
+    equipment: Equipment
     slots: list[Slot]
     due: list[DueRuns]
-    bus: CancelBus
     webhooks: Outbox[UUID]
-    savers: Savers
 
 
 class Worker:
@@ -73,10 +65,8 @@ class Worker:
 
     def __init__(self, given: Given) -> None:
         settings = given.settings
+        self._given = given
         self._settings = settings
-        self._config = given.config
-        self._registry = given.registry
-        self._tracing = given.tracing
         self._name = worker_name()
         self._metrics = Metrics()
         self._sender = webhook_sender(given.config, settings)
@@ -91,13 +81,14 @@ class Worker:
             built = await self._drain.unless_started(self._build(stack))
             if built is None:
                 return
+            executor, bus = built.equipment.executor, built.equipment.bus
             async with asyncio.TaskGroup() as tasks:
-                listener = tasks.create_task(cancels.listen(built.bus, built.executor), name="cancels")
+                listener = tasks.create_task(cancels.listen(bus, executor), name="cancels")
                 delivering = tasks.create_task(built.webhooks.run(), name="webhooks")
                 forwarding = [
                     tasks.create_task(due.run(), name=f"due-{n}") for n, due in enumerate(built.due)
                 ]
-                tending = tasks.create_task(built.savers.tend(), name="checkpoints")
+                tending = tasks.create_task(built.equipment.savers.tend(), name="checkpoints")
                 serving = [
                     tasks.create_task(slot.serve(), name=f"slot-{n}") for n, slot in enumerate(built.slots)
                 ]
@@ -108,7 +99,7 @@ class Worker:
                     self._settings.treadle_route,
                 )
                 await self._drain.started.wait()
-                await self._drain.finish(built.executor, serving)
+                await self._drain.finish(executor, serving)
                 for task in (listener, tending, *forwarding):
                     task.cancel()
                 built.webhooks.close()
@@ -120,71 +111,53 @@ class Worker:
         settings = self._settings
         if (server := serve_metrics(self._metrics, settings.metrics_port)) is not None:
             stack.callback(server.close)
-        pool = await patiently(
-            "Postgres",
-            lambda: connect_pool(settings.database_uri, size=settings.treadle_db_pool_size, service="worker"),
+        equipment = await equip(
+            stack, self._given, self._name, self._metrics, pool_size=settings.treadle_db_pool_size
         )
-        stack.push_async_callback(pool.close)
-        checkpoints = await stack.enter_async_context(
-            checkpoint_pool(settings.database_uri, size=settings.treadle_db_pool_size, service="worker")
-        )
-        savers = await stack.enter_async_context(
-            open_savers(
-                self._config, pool, checkpoints, self._metrics.checkpoint_write.observe, self._tracing
-            )
-        )
-        store = await stack.enter_async_context(open_store(self._config, checkpoints, settings.database_uri))
-        redis = connect(settings.redis_uri)
-        stack.push_async_callback(redis.aclose)
-        limits = StreamLimits.of(settings)
-        publisher = await stack.enter_async_context(EventPublisher(redis, limits))
         await self._nats.connect()
         stack.push_async_callback(self._nats.close)
-        leases = LeaseKeeper(
-            settings.database_uri, settings.nats_url, self._name, settings.treadle_lease_secs, self._metrics
-        )
-        await leases.start()
-        stack.push_async_callback(leases.close)
-        runs = Runs(pool)
-        executor = Executor(
-            Parts(
-                registry=self._registry,
-                savers=savers,
-                store=store,
-                runs=runs,
-                redis=redis,
-                publisher=publisher,
-                limits=limits,
-                leases=leases,
-                metrics=self._metrics,
-                tracing=self._tracing,
-                timeout_secs=settings.bg_job_timeout_secs,
-            )
-        )
-        delivery = webhook_delivery(pool, self._sender, settings, self._metrics)
+        delivery = webhook_delivery(equipment.pool, self._sender, settings, self._metrics)
         webhooks = Outbox[UUID](delivery.for_run, at_once=WEBHOOKS_AT_ONCE, waiting=WEBHOOKS_WAITING)
-        lease = Lease(self._name, settings.treadle_lease_secs, settings.bg_job_max_retries)
         stream = self._nats.client.jetstream()
+        spans = Spans(self._given.tracing, settings.treadle_route)
+        work = self._work(equipment, spans, webhooks)
         slots = [
-            Slot(
-                wakeup_inbox(stream, settings.treadle_route),
-                runs,
-                leases,
-                executor,
-                lease,
-                self._metrics,
-                Spans(self._tracing, settings.treadle_route),
-                webhooks,
-                self._drain.started,
-            )
+            Slot(wakeup_inbox(stream, settings.treadle_route), work, spans, self._drain.started)
             for _ in range(settings.n_jobs_per_worker)
         ]
         wakeups = WakeupPublisher(self._nats, settings.treadle_nats_replicas)
         due = [
-            DueRuns(due_inbox(stream, settings.treadle_route), pool, wakeups, self._metrics, self._schedules)
+            DueRuns(
+                due_inbox(stream, settings.treadle_route),
+                equipment.pool,
+                wakeups,
+                self._metrics,
+                self._schedules,
+            )
             for _ in range(DUE_AT_ONCE)
         ]
-        return Built(executor, slots, due, CancelBus(redis), webhooks, savers)
+        return Built(equipment, slots, due, webhooks)
+
+    def _work(self, equipment: Equipment, spans: Spans, webhooks: Outbox[UUID]) -> Work:
+        settings = self._settings
+        solitude = Solitude(
+            self._name,
+            equipment.runs,
+            self._drain,
+            self._metrics,
+            timeout_secs=settings.bg_job_timeout_secs,
+        )
+        return Work(
+            equipment.runs,
+            equipment.leases,
+            equipment.executor,
+            Lease(self._name, settings.treadle_lease_secs, settings.bg_job_max_retries),
+            self._metrics,
+            spans,
+            webhooks,
+            self._drain.started,
+            solitude,
+        )
 
     async def _ensure_queue(self) -> None:
         """Make the stream and this route's consumer; after NATS lost its data as well as at the first start."""

@@ -29,7 +29,7 @@ class Drain:
     def __init__(self, grace_secs: float) -> None:
         self._grace_secs = grace_secs
         self.started = asyncio.Event()
-        self._hastened = asyncio.Event()
+        self.hastened = asyncio.Event()
 
     def listen(self) -> None:
         """Start on SIGTERM or SIGINT."""
@@ -38,7 +38,18 @@ class Drain:
             loop.add_signal_handler(number, self._on_signal)
 
     def _on_signal(self) -> None:
-        (self._hastened if self.started.is_set() else self.started).set()
+        if self.started.is_set():
+            self.hasten()
+        else:
+            self.begin()
+
+    def begin(self) -> None:
+        """Stop pulling, and let runs finish for the grace period."""
+        self.started.set()
+
+    def hasten(self) -> None:
+        """Wait no longer for that."""
+        self.hastened.set()
 
     async def unless_started(self, work: Coroutine[Any, Any, T]) -> T | None:
         """Do something that may wait for long; None when the signal comes first, and it is given up.
@@ -66,7 +77,7 @@ class Drain:
     async def finish(self, executor: Executor, slots: Collection[asyncio.Task[None]]) -> None:
         """Wind down, and return when every slot has let go of its run."""
         log.info("draining: %s runs have %g seconds to finish", len(executor.active), self._grace_secs)
-        hastened = asyncio.create_task(self._hastened.wait(), name="hastened")
+        hastened = asyncio.create_task(self.hastened.wait(), name="hastened")
         everything = asyncio.gather(*slots)
         await asyncio.wait(
             {everything, hastened}, timeout=self._grace_secs, return_when=asyncio.FIRST_COMPLETED

@@ -15,6 +15,8 @@ import os
 import signal
 import threading
 import time
+from collections.abc import Generator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from uuid import UUID
@@ -41,7 +43,7 @@ class Held:
     """A lease in hand. `until` is this process's own monotonic clock, read before the claim was sent."""
 
     active: ActiveRun
-    ack_subject: str
+    ack_subject: str | None
     until: float
 
 
@@ -54,6 +56,7 @@ class LeaseKeeper:
         self._lease_secs = lease_secs
         self._metrics = metrics
         self._held: dict[UUID, Held] = {}
+        self._elsewhere: set[str] = set()
         self._lock = threading.Lock()
         self._worker_loop = asyncio.get_running_loop()
         self._ready = asyncio.Event()
@@ -70,10 +73,11 @@ class LeaseKeeper:
             self._loop.call_soon_threadsafe(self._closing.set)
         await asyncio.to_thread(self._thread.join)
 
-    def hold(self, active: ActiveRun, ack_subject: str, claimed_at: float) -> None:
+    def hold(self, active: ActiveRun, ack_subject: str | None, claimed_at: float) -> None:
         """Keep the lease of a run from now on.
 
         Args:
+            ack_subject: of the message that is in progress with it; None: that is somebody else's.
             claimed_at: time.monotonic() before the claim was sent; the lease counts from there.
         """
         with self._lock:
@@ -87,6 +91,17 @@ class LeaseKeeper:
             if held is not None and held.active is active:
                 del self._held[active.run.run_id]
         self._metrics.leases_held.set(len(self._held))
+
+    @contextmanager
+    def in_progress(self, ack_subject: str) -> Generator[None]:
+        """A message whose run another process executes, under a lease of its own."""
+        with self._lock:
+            self._elsewhere.add(ack_subject)
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._elsewhere.discard(ack_subject)
 
     def valid(self, active: ActiveRun) -> bool:
         """Whether the lease still holds by this process's clock: nothing may be published once it does not."""
@@ -189,7 +204,8 @@ class LeaseKeeper:
 
     async def _say_in_progress(self) -> None:
         with self._lock:
-            subjects = [lease.ack_subject for lease in self._held.values()]
+            held = [lease.ack_subject for lease in self._held.values() if lease.ack_subject is not None]
+            subjects = [*held, *self._elsewhere]
         try:
             for subject in subjects if self._nats.connected else ():
                 await self._nats.client.publish(subject, IN_PROGRESS)

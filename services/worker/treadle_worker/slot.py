@@ -1,5 +1,7 @@
 """A slot: takes one wake-up, works on its thread until the thread has nothing left to do, takes the next.
 
+`Slot` takes wake-ups, `Work` is what it does with each.
+
 Invariant: each thread in work is covered by exactly one unacknowledged message, the one with which a slot came to
 it, whichever of the thread's runs is on. If this process dies, that message comes again, and somebody looks.
 """
@@ -19,13 +21,14 @@ from treadle.db.runs import Claim, EndedRun, Lease, Outcome, Runs
 from treadle.errors import Unavailable
 from treadle.messaging.connection import NATS_ERRORS
 from treadle.messaging.inbox import Inbox
-from treadle.messaging.wakeups import Delivery
+from treadle.messaging.wakeups import Delivery, HeldWakeup
 from treadle.model import Run, RunStatus
 from treadle.telemetry.metrics import Metrics
 from treadle.webhooks.outbox import Outbox
 from treadle_worker.active import ActiveRun
 from treadle_worker.execution import Ended, Executor, HandedBack, Lost
 from treadle_worker.leases import LeaseKeeper
+from treadle_worker.solitude import Solitude
 from treadle_worker.spans import Spans
 
 log = logging.getLogger(__name__)
@@ -41,26 +44,10 @@ FINISH_RETRY_SECS = 0.2
 class Slot:
     """One of a worker's N_JOBS_PER_WORKER places for a run."""
 
-    def __init__(
-        self,
-        inbox: Inbox[Delivery],
-        runs: Runs,
-        leases: LeaseKeeper,
-        executor: Executor,
-        lease: Lease,
-        metrics: Metrics,
-        spans: Spans,
-        webhooks: Outbox[UUID],
-        draining: asyncio.Event,
-    ) -> None:
+    def __init__(self, inbox: Inbox[Delivery], work: Work, spans: Spans, draining: asyncio.Event) -> None:
         self._inbox = inbox
-        self._runs = runs
-        self._leases = leases
-        self._executor = executor
-        self._lease = lease
-        self._metrics = metrics
+        self._work = work
         self._spans = spans
-        self._webhooks = webhooks
         self._draining = draining
 
     async def serve(self) -> None:
@@ -70,7 +57,7 @@ class Slot:
                 delivery = await self._next()
                 if delivery is not None:
                     with self._spans.process(delivery):
-                        await self._look_at(delivery)
+                        await self._work.look_at(delivery)
         finally:
             await self._inbox.close()
 
@@ -93,7 +80,38 @@ class Slot:
             await asyncio.sleep(AWAY_SECS)
             return None
 
-    async def _look_at(self, delivery: Delivery) -> None:
+
+class Work:
+    """What a wake-up leads to: the runs of its thread, one after the other. All slots of a worker share one.
+
+    Args:
+        solitude: for runs that are to be executed alone; None: this process has a run for itself, and takes any.
+    """
+
+    def __init__(
+        self,
+        runs: Runs,
+        leases: LeaseKeeper,
+        executor: Executor,
+        lease: Lease,
+        metrics: Metrics,
+        spans: Spans,
+        webhooks: Outbox[UUID],
+        draining: asyncio.Event,
+        solitude: Solitude | None,
+    ) -> None:
+        self._runs = runs
+        self._leases = leases
+        self._executor = executor
+        self._lease = lease
+        self._metrics = metrics
+        self._spans = spans
+        self._webhooks = webhooks
+        self._draining = draining
+        self._solitude = solitude
+
+    async def look_at(self, delivery: HeldWakeup) -> None:
+        """Do what there is to do on the thread, and answer the wake-up."""
         claimed_at = time.monotonic()
         try:
             with postgres_errors("claiming a run"), self._spans.claim(delivery):
@@ -106,7 +124,9 @@ class Slot:
         self._count_given_up(claim.ended)
         await self._announce(claim.ended)
         if claim.run is not None:
-            await self._work(delivery, claim.run, claimed_at)
+            await self._work_on(delivery, claim.run, claimed_at)
+        elif claim.outcome == "solitary":
+            await self._leave_alone(delivery)
         elif claim.outcome == "leased" and delivery.redelivered:
             # Early, not stale: its first receiver may be dead, and the lease is all that is left of it.
             self._metrics.claims["leased"].inc()
@@ -115,7 +135,7 @@ class Slot:
             self._metrics.claims["stale"].inc()
             await self._ack(delivery)
 
-    async def _work(self, delivery: Delivery, run: Run, claimed_at: float) -> None:
+    async def _work_on(self, delivery: HeldWakeup, run: Run, claimed_at: float) -> None:
         """Run after run of one thread, until it has none left, or this worker has to let go of it."""
         following: Run | None = run
         while following is not None:
@@ -138,17 +158,29 @@ class Slot:
             if isinstance(ended, HandedBack):
                 await self._nak(delivery, 0 if self._draining.is_set() else LOOK_AGAIN_SECS)
                 return
+            if claim.outcome == "solitary":
+                await self._leave_alone(delivery)
+                return
             following = claim.run
         if self._draining.is_set():
             await self._nak(delivery, 0)  # what was not claimed any more is for another worker, at once
         else:
             await self._ack(delivery)
 
-    async def _ack(self, delivery: Delivery) -> None:
+    async def _leave_alone(self, delivery: HeldWakeup) -> None:
+        """Have the thread's next run executed by a process of its own; then the thread is to be looked at again."""
+        self._metrics.claims["solitary"].inc()
+        again_secs = LOOK_AGAIN_SECS
+        if self._solitude is not None and delivery.ack_subject is not None:
+            with self._leases.in_progress(delivery.ack_subject):
+                again_secs = await self._solitude.attempt(delivery.thread_id, delivery.deliveries)
+        await self._nak(delivery, again_secs)
+
+    async def _ack(self, delivery: HeldWakeup) -> None:
         with self._spans.settle("ack", delivery):
             await delivery.ack()
 
-    async def _nak(self, delivery: Delivery, delay_secs: float) -> None:
+    async def _nak(self, delivery: HeldWakeup, delay_secs: float) -> None:
         with self._spans.settle("nak", delivery):
             await delivery.nak(delay_secs)
 
@@ -172,7 +204,7 @@ class Slot:
                     self._spans.finish(active.run, outcome.status, active.trace),
                 ):
                     claim = await self._runs.finish(
-                        active.run, outcome, self._lease, claim_next=not self._draining.is_set()
+                        active.run, outcome, self._lease, claim_next=self._goes_on
                     )
             except Unavailable as error:
                 if not self._leases.valid(active):
@@ -185,6 +217,11 @@ class Slot:
                 return None
             self._metrics.finish_sql.observe(time.monotonic() - started)
             return claim
+
+    @property
+    def _goes_on(self) -> bool:
+        """Whether it takes the thread's next run when one has ended."""
+        return not self._draining.is_set() and not self._lease.alone
 
     async def _hand_back(self, active: ActiveRun) -> Claim | None:
         try:

@@ -13,7 +13,7 @@ from typing import Literal
 from opentelemetry.context import Context
 
 from treadle.messaging.subjects import route_consumer
-from treadle.messaging.wakeups import Delivery
+from treadle.messaging.wakeups import HeldWakeup
 from treadle.model import Run
 from treadle.telemetry import conventions
 from treadle.telemetry.tracing import Tracing
@@ -29,14 +29,14 @@ class Spans:
         self._tracing = tracing
         self._route = route
 
-    def process(self, delivery: Delivery) -> Span:
+    def process(self, delivery: HeldWakeup) -> Span:
         """Around everything that a wake-up leads to."""
         if not self._tracing.enabled:
             return _NONE
         spec = conventions.process(delivery.subject, self._route, route_consumer(self._route))
         return self._tracing.span(*spec, parent=self._tracing.extract(delivery.headers))
 
-    def claim(self, delivery: Delivery) -> Span:
+    def claim(self, delivery: HeldWakeup) -> Span:
         if not self._tracing.enabled:
             return _NONE
         return self._tracing.span(*conventions.claim(self._route, delivery.thread_id))
@@ -46,12 +46,12 @@ class Spans:
             return _NONE
         return self._tracing.span(*conventions.finish(run.run_id, run.attempt, status), parent=trace)
 
-    def settle(self, operation: Literal["ack", "nak"], delivery: Delivery) -> Span:
+    def settle(self, operation: Literal["ack", "nak"], delivery: HeldWakeup) -> Span:
         if not self._tracing.enabled:
             return _NONE
         return self._tracing.span(*conventions.settle(operation, delivery.subject, self._route))
 
-    def trace_of(self, run: Run, delivery: Delivery) -> Context | None:
+    def trace_of(self, run: Run, delivery: HeldWakeup) -> Context | None:
         """The parent of a run's spans; None: the current span."""
         if not self._tracing.enabled:
             return None

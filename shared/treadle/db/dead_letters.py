@@ -1,6 +1,6 @@
 """Dead letters of runs in Postgres: runs that were given up since their workers died again and again.
 
-They are written where a run is given up, in `treadle.claim_next` (migrations/0013_run_order.sql).
+They are written where a run is given up, in `treadle.claim_next` (migrations/0014_solitary_runs.sql).
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Everything that is said to Postgres about runs: the protocol's steps, and reading.
 
-The steps themselves (locks, transitions, invariants) are in migrations/0002_run_protocol.sql, and the claim, with the order in
-which the runs of a thread run, in 0013_run_order.sql.
+The steps themselves (locks, transitions, invariants) are in migrations/0002_run_protocol.sql, the order in which the runs of a
+thread run in 0013_run_order.sql, and the claim as it is now, with what becomes of runs whose workers die, in 0014_solitary_runs.sql.
 """
 
 from __future__ import annotations
@@ -36,12 +36,19 @@ REQUESTED = """
 select q.run_id, q.thread_id, r as run from treadle.request q left join treadle.run r using (run_id)
  where q.source = $1 and q.message_id = $2
 """
-CLAIM = "select * from treadle.claim($1, $2, $3, $4)"
+CLAIM = "select * from treadle.claim($1, $2, $3, $4, $5)"
 FINISH = (
     "select * from treadle.finish($1, $2, $3, $4, $5::text::json, $6::text::json, $7::text::jsonb,"
-    " $8::text::jsonb, $9, $10, $11, $12, $13)"
+    " $8::text::jsonb, $9, $10, $11, $12, $13, $14)"
 )
 HAND_BACK = "select * from treadle.hand_back($1, $2, $3)"
+# The process that made a solitary attempt has died, and not by the doing of another run: its lease is over.
+DIED_ALONE = """
+update treadle.lease l set died = true, lease_until = clock_timestamp()
+  from treadle.run r
+ where r.thread_id = $1 and r.status = 'running' and l.run_id = r.run_id and l.worker = $2 and l.alone
+returning l.run_id
+"""
 CANCEL = "select * from treadle.cancel($1, $2, $3)"
 CANCEL_RUNS = "select * from treadle.cancel_runs($1, $2, $3, $4)"
 # Where there are runs to cancel, in the order in which threads are locked. Two parts, so that each is found by the index of
@@ -117,11 +124,15 @@ select exists (select from own where checkpoint_ns = '') as checkpointed,
 
 
 class Lease(msgspec.Struct, frozen=True):
-    """What a worker asks for with a claim: who it is, for how long, and when to give a run up."""
+    """What a worker asks for with a claim: who it is, for how long, and when to give a run up.
+
+    `alone`: it works on this one run only, so it may take one for its last attempt.
+    """
 
     worker: str
     secs: float
     max_crashes: int
+    alone: bool = False
 
     @property
     def length(self) -> timedelta:
@@ -145,9 +156,10 @@ class BegunRun(msgspec.Struct, frozen=True):
 
 class Claim(msgspec.Struct, frozen=True):
     """The answer to a claim: `claimed` with the run, `leased` with the seconds until the lease ends, `idle`
-    when the thread has nothing to do, `fenced` when the finishing run was not this attempt's any more."""
+    when the thread has nothing to do, `solitary` when its next run is to be executed by a process of its own,
+    `fenced` when the finishing run was not this attempt's any more."""
 
-    outcome: Literal["claimed", "leased", "idle", "fenced"]
+    outcome: Literal["claimed", "leased", "idle", "solitary", "fenced"]
     retry_in: float | None
     ended: tuple[EndedRun, ...]
     run: Run | None
@@ -245,7 +257,16 @@ class Runs:
 
     async def claim(self, thread_id: UUID, lease: Lease) -> Claim:
         """Take the thread's next run, unless another worker holds a live lease on the thread."""
-        return _claim(await self._answer(CLAIM, thread_id, lease.worker, lease.length, lease.max_crashes))
+        return _claim(
+            await self._answer(CLAIM, thread_id, lease.worker, lease.length, lease.max_crashes, lease.alone)
+        )
+
+    async def died_alone(self, thread_id: UUID, worker: str) -> UUID | None:
+        """Testify that a process which made a solitary attempt has died, while the one that started it lives.
+
+        Returns the run that it had; None when it had none, or had let go of it.
+        """
+        return await self._pool.fetchval(DIED_ALONE, thread_id, worker)
 
     async def finish(self, run: Run, outcome: Outcome, lease: Lease, *, claim_next: bool) -> Claim:
         """Write the outcome and claim the thread's next run, fenced by the run's attempt. One round trip.
@@ -274,6 +295,7 @@ class Runs:
                 lease.worker,
                 lease.length,
                 lease.max_crashes,
+                lease.alone,
                 claim_next,
             )
         )

@@ -76,6 +76,31 @@ class Waiting(Protocol):
     def attempt(self) -> int: ...
 
 
+class HeldWakeup(Protocol):
+    """A wake-up in the hands of who works on its thread, until it is answered.
+
+    `run_id`: the run that it told of. `deliveries`: how often it was delivered by now. `ack_subject`: where signs of progress
+    go, if anywhere.
+    """
+
+    @property
+    def run_id(self) -> UUID | None: ...
+    @property
+    def thread_id(self) -> UUID: ...
+    @property
+    def subject(self) -> str: ...
+    @property
+    def headers(self) -> Mapping[str, str]: ...
+    @property
+    def deliveries(self) -> int: ...
+    @property
+    def redelivered(self) -> bool: ...
+    @property
+    def ack_subject(self) -> str | None: ...
+    async def ack(self) -> None: ...
+    async def nak(self, delay_secs: float) -> None: ...
+
+
 _encode = msgspec.msgpack.Encoder().encode
 _decoder = msgspec.msgpack.Decoder(Wakeup)
 
@@ -153,9 +178,14 @@ class Delivery:
         self.headers: Mapping[str, str] = message.headers or {}
 
     @property
+    def deliveries(self) -> int:
+        """How often it was delivered by now."""
+        return self._message.metadata.num_delivered or 1
+
+    @property
     def redelivered(self) -> bool:
         """Whether it was delivered before: then its first receiver may be dead."""
-        return (self._message.metadata.num_delivered or 1) > 1
+        return self.deliveries > 1
 
     @property
     def ack_subject(self) -> str:

@@ -33,9 +33,12 @@ if TYPE_CHECKING:
 
 CONTENT_TYPE: Final = CONTENT_TYPE_PLAIN_0_0_4
 
-ClaimOutcome: TypeAlias = Literal["claimed", "stale", "leased", "ended"]
-"""claimed: a run was taken; stale: nothing to do on the thread; leased: another worker holds it;
-ended: the claim ended a run whose workers had died, too often or after a cancel."""
+ClaimOutcome: TypeAlias = Literal["claimed", "stale", "leased", "solitary", "ended"]
+"""claimed: a run was taken; stale: nothing to do on the thread; leased: another worker holds it; solitary: the next run
+is to be executed alone; ended: the claim ended a run whose workers had died, too often or after a cancel."""
+SolitaryOutcome: TypeAlias = Literal["ended", "left", "died", "not_begun"]
+"""What came of a process for one run. ended: the run did; left: it was handed back, or is another worker's; died: the
+process did; not_begun: it did before it had the run."""
 LeaseLoss: TypeAlias = Literal["taken_over", "unreachable"]
 """Why a worker stopped a run that it held; unreachable: Postgres was, until the lease ended."""
 WakeupSource: TypeAlias = Literal["create", "sweeper", "delay", "schedule"]
@@ -143,6 +146,12 @@ class Metrics:
         """Claim, lease, wake-up, sweep."""
         self.claims: Mapping[ClaimOutcome, Counter] = self._counters(
             "claims", "Wake-ups answered, by what the claim found.", "outcome", get_args(ClaimOutcome)
+        )
+        self.solitary_attempts: Mapping[SolitaryOutcome, Counter] = self._counters(
+            "solitary_attempts",
+            "Processes that executed one run alone, by what came of it.",
+            "outcome",
+            get_args(SolitaryOutcome),
         )
         self.leases_held = self._gauge("leases_held", "Runs that this worker holds.")
         self.leases_lost: Mapping[LeaseLoss, Counter] = self._counters(

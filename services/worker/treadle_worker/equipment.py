@@ -1,0 +1,78 @@
+"""What a process needs to execute runs: connections, the lease keeper, the executor. Workers and solitary attempts alike."""
+
+from __future__ import annotations
+
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+
+from treadle.checkpoint.pool import checkpoint_pool
+from treadle.checkpoint.savers import Savers, open_savers
+from treadle.db.pool import Pool, connect_pool
+from treadle.db.runs import Runs
+from treadle.patience import patiently
+from treadle.service import Given
+from treadle.store.opening import open_store
+from treadle.streaming import CancelBus, EventPublisher, StreamLimits, connect
+from treadle.telemetry.metrics import Metrics
+from treadle_worker.execution import Executor, Parts
+from treadle_worker.leases import LeaseKeeper
+
+
+@dataclass(frozen=True)
+class Equipment:
+    """Open for as long as the stack that it was opened on."""
+
+    pool: Pool
+    savers: Savers
+    runs: Runs
+    leases: LeaseKeeper
+    executor: Executor
+    bus: CancelBus
+
+
+async def equip(
+    stack: AsyncExitStack, given: Given, name: str, metrics: Metrics, *, pool_size: int
+) -> Equipment:
+    """Open everything, waiting for the servers for as long as that takes.
+
+    Args:
+        name: tells this process apart in leases and logs.
+        pool_size: connections of each of the two pools at the most.
+    """
+    settings = given.settings
+    pool = await patiently(
+        "Postgres",
+        lambda: connect_pool(settings.database_uri, size=pool_size, service="worker"),
+    )
+    stack.push_async_callback(pool.close)
+    checkpoints = await stack.enter_async_context(
+        checkpoint_pool(settings.database_uri, size=pool_size, service="worker")
+    )
+    savers = await stack.enter_async_context(
+        open_savers(given.config, pool, checkpoints, metrics.checkpoint_write.observe, given.tracing)
+    )
+    store = await stack.enter_async_context(open_store(given.config, checkpoints, settings.database_uri))
+    redis = connect(settings.redis_uri)
+    stack.push_async_callback(redis.aclose)
+    limits = StreamLimits.of(settings)
+    publisher = await stack.enter_async_context(EventPublisher(redis, limits))
+    leases = LeaseKeeper(settings.database_uri, settings.nats_url, name, settings.treadle_lease_secs, metrics)
+    await leases.start()
+    stack.push_async_callback(leases.close)
+    runs = Runs(pool)
+    executor = Executor(
+        Parts(
+            registry=given.registry,
+            savers=savers,
+            store=store,
+            runs=runs,
+            redis=redis,
+            publisher=publisher,
+            limits=limits,
+            leases=leases,
+            metrics=metrics,
+            tracing=given.tracing,
+            timeout_secs=settings.bg_job_timeout_secs,
+        )
+    )
+    return Equipment(pool, savers, runs, leases, executor, CancelBus(redis))
