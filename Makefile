@@ -1,5 +1,6 @@
 # make dev     serve the examples: real NATS, Postgres and Valkey, API, worker, scheduler   [PORT= DATA_DIR= ARGS=]
 # make test    run every test, two files at a time                                          [ARGS="-k name" JOBS=]
+# make chaos   rounds of load under faults; nothing may be lost, doubled or out of order   [SEED= ARGS="--rounds 5"]
 # make lint    ruff and pyright
 # make bench   measure speed, judge it by the goals, write bench/README.md                 [ARGS="--rounds 1"]
 # make docs    write docs/settings.md and docs/asyncapi.json from the code
@@ -25,7 +26,7 @@ COMPILE = $(BIN)/uv pip compile pyproject.toml --quiet --universal --generate-ha
 	--no-emit-index-url --custom-compile-command "make lock" --group build $(ARGS)
 
 .DELETE_ON_ERROR:
-.PHONY: dev test js lint bench docs lock lock-js clean
+.PHONY: dev test chaos js lint bench docs lock lock-js clean
 
 dev: $(RUNTIME)
 	$(BIN)/treadle dev --config examples/langgraph.json --port $(PORT) --data-dir $(DATA_DIR) $(ARGS)
@@ -34,6 +35,9 @@ test: $(DEV) $(JS)
 	$(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadfile $(ARGS)
 
 js: $(JS)
+
+chaos: $(DEV)
+	$(BIN)/python -m tests.chaos $(if $(SEED),--seed $(SEED)) $(ARGS)
 
 lint: $(DEV)
 	$(BIN)/ruff check

@@ -56,16 +56,16 @@ class Service:
         """The public client, unmodified."""
         return get_client(url=self.url)
 
-    async def ready(self) -> None:
+    async def ready(self, secs: float = READY_SECS) -> None:
         """Wait until the service takes work."""
         try:
-            assert await self.logged(READY[self.name]), f"{self.name} ended:\n{self.text}"
+            assert await self.logged(READY[self.name], secs), f"{self.name} ended:\n{self.text}"
         except TimeoutError:
             raise AssertionError(f"{self.name} did not become ready:\n{self.text}") from None
 
-    async def logged(self, text: str) -> bool:
+    async def logged(self, text: str, secs: float = READY_SECS) -> bool:
         """Wait until the log has a line with this text; False when the process ends without one."""
-        async with asyncio.timeout(READY_SECS), self._grown:
+        async with asyncio.timeout(secs), self._grown:
             await self._grown.wait_for(lambda: self._closed or text in self.text)
         return text in self.text
 
@@ -163,7 +163,7 @@ class Stack:
         """Start a service, and do not wait for it; SKEW_SECS: on a host whose clock is wrong by so much."""
         skew = settings.pop("SKEW_SECS", "")
         program = ["tests.chaos.skewed", f"treadle_{name}", skew] if skew else [f"treadle_{name}"]
-        port = free_port() if name == "api" else 0
+        port = int(settings.get("TREADLE_PORT") or free_port()) if name == "api" else 0
         process = await asyncio.create_subprocess_exec(
             sys.executable,
             "-m",

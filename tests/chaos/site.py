@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import time
+import random
+from collections import defaultdict
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Protocol
 
-from tests.stack import Service, Stack
+from tests.chaos.work import Work
+from tests.stack import Service, Stack, free_port
 
 # (service, server), ("worker", "postgres") for example; (client, service) for the clients: ("client", "api").
 Between = tuple[str, str]
@@ -18,6 +21,8 @@ Between = tuple[str, str]
 ADDRESSES = {"postgres": "DATABASE_URI", "nats": "NATS_URL", "valkey": "REDIS_URI"}
 # How soon after its end a service is started again, as an orchestrator would.
 RESTART_SECS = 0.2
+# Seven processes that start at once take their time on a machine that is busy.
+START_SECS = 90.0
 
 
 class Proxy(Protocol):
@@ -39,11 +44,36 @@ class Seat:
 
 @dataclass(frozen=True)
 class Death:
-    """The end of a service: which one, with what exit status, when (`time.monotonic`)."""
+    """The end of a service: which one, with what exit status, when; `meant`: a fault has ended it."""
 
     service: Service
     status: int
-    at: float
+    at: datetime
+    meant: bool
+
+
+@dataclass(frozen=True)
+class Freeze:
+    """The time in which a process was stopped."""
+
+    pid: int
+    since: datetime
+    until: datetime
+
+
+class BringIn(Protocol):
+    """Creates a run on a new thread beside the load: what it is called, the thread's id, what it does."""
+
+    async def __call__(self, name: str, thread_id: str, work: Work, /) -> None: ...
+
+
+async def nobody(name: str, thread_id: str, work: Work, /) -> None:
+    """There is no load yet."""
+
+
+def now() -> datetime:
+    """By the clock of this machine, which is that of all its databases."""
+    return datetime.now(UTC)
 
 
 class Site:
@@ -60,6 +90,10 @@ class Site:
         self.links = links
         self.outage_secs = outage_secs
         self.deaths: list[Death] = []
+        self.freezes: list[Freeze] = []
+        self.bring_in: BringIn = nobody
+        self._meant: set[int] = set()
+        self._turns: dict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._seats: list[Seat] = []
         self._tending: list[asyncio.Task[None]] = []
 
@@ -79,6 +113,35 @@ class Site:
         """Those that run; one that was just killed may be missing, one that just started need not answer yet."""
         return [seat.service for seat in self._seats if seat.kind == kind and seat.service.running]
 
+    def turn(self, server: str) -> asyncio.Lock:
+        """Held by a fault that stops or changes a server: two that strike the same one take turns."""
+        return self._turns[server]
+
+    def choose(self, kind: str, chance: random.Random) -> Service | None:
+        """One that runs; None when another fault has ended all of this kind a moment ago."""
+        live = self._live(kind)
+        return chance.choice(live) if live else None
+
+    async def kill(self, service: Service) -> None:
+        """As `kill -9` does. Another one follows in its place."""
+        self._meant.add(service.pid)
+        await service.kill()
+
+    async def terminate(self, service: Service) -> None:
+        """Ask it to end (SIGTERM), and wait until it has. Another one follows in its place."""
+        self._meant.add(service.pid)
+        await service.stop()
+
+    async def freeze(self, service: Service, secs: float) -> None:
+        """Stop the process (SIGSTOP), and let it go on after that time."""
+        since = now()
+        service.pause()
+        try:
+            await asyncio.sleep(secs)
+        finally:
+            service.resume()
+            self.freezes.append(Freeze(service.pid, since, now()))
+
     def linked(self, kind: str) -> Service:
         """The service of this kind that is behind the proxies, dead or alive."""
         return next(seat.service for seat in self._seats if seat.kind == kind)
@@ -92,8 +155,7 @@ class Site:
         """End a service that still runs, and wait until another one was started in its place. It need not be ready."""
         seat = next(seat for seat in self._seats if seat.service is service)
         if service.running:
-            service.resume()
-            await service.kill()
+            await self.kill(service)
         async with seat.changed:
             await seat.changed.wait_for(lambda: seat.service is not service)
         return seat.service
@@ -103,8 +165,10 @@ class Site:
         for kind, number in numbers.items():
             for place in range(number):
                 settings = self._addresses(kind) if place == 0 else {}
+                if kind == "api":  # as behind a balancer: another process, the same address
+                    settings["TREADLE_PORT"] = str(free_port())
                 self._seats.append(Seat(kind, settings, await self.stack.spawn(kind, **settings)))
-        await asyncio.gather(*(seat.service.ready() for seat in self._seats))
+        await asyncio.gather(*(seat.service.ready(START_SECS) for seat in self._seats))
         self._tending = [
             asyncio.create_task(self._tend(seat), name=f"seat-{seat.kind}") for seat in self._seats
         ]
@@ -117,7 +181,7 @@ class Site:
     async def _tend(self, seat: Seat) -> None:
         while True:
             status = await seat.service.exited()
-            self.deaths.append(Death(seat.service, status, time.monotonic()))
+            self.deaths.append(Death(seat.service, status, now(), seat.service.pid in self._meant))
             await asyncio.sleep(RESTART_SECS)
             service = await self.stack.spawn(seat.kind, **seat.settings)
             async with seat.changed:

@@ -1,0 +1,119 @@
+"""Faults of processes: killed, frozen, told to stop in the middle, and what the code of a run does to its worker."""
+
+from __future__ import annotations
+
+import random
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from uuid import UUID
+
+import asyncpg
+
+from tests.chaos.fault import Fault
+from tests.chaos.settings import LEASE_SECS
+from tests.chaos.site import Between, Site
+from tests.chaos.work import Work
+from tests.stack import Service
+
+NO_LINKS: frozenset[Between] = frozenset()
+
+
+@dataclass(frozen=True)
+class Kill:
+    """kill -9, without time for anything; an API process with all streams that it has open."""
+
+    kind: str
+    links: frozenset[Between] = NO_LINKS
+
+    @property
+    def name(self) -> str:
+        return f"{self.kind}: kill -9"
+
+    async def strike(self, site: Site, chance: random.Random) -> None:
+        if (victim := site.choose(self.kind, chance)) is not None:
+            await site.kill(victim)
+
+
+@dataclass(frozen=True)
+class Terminate:
+    """SIGTERM, with runs or streams in hand."""
+
+    kind: str
+    links: frozenset[Between] = NO_LINKS
+
+    @property
+    def name(self) -> str:
+        return f"{self.kind}: SIGTERM"
+
+    async def strike(self, site: Site, chance: random.Random) -> None:
+        if (victim := site.choose(self.kind, chance)) is not None:
+            await site.terminate(victim)
+
+
+@dataclass(frozen=True)
+class Freeze:
+    """SIGSTOP until the leases of its runs are over and others have them, then SIGCONT."""
+
+    name: str = "worker: SIGSTOP past the lease"
+    links: frozenset[Between] = NO_LINKS
+
+    async def strike(self, site: Site, chance: random.Random) -> None:
+        if (victim := site.choose("worker", chance)) is not None:
+            await site.freeze(victim, LEASE_SECS + chance.uniform(0.5, 4.0))
+
+
+@dataclass(frozen=True)
+class KillLeader:
+    """kill -9 of the scheduler that leads."""
+
+    name: str = "scheduler: kill -9 of the leader"
+    links: frozenset[Between] = NO_LINKS
+
+    async def strike(self, site: Site, chance: random.Random) -> None:
+        victim = await self._leader(site) or site.choose("scheduler", chance)
+        if victim is not None:
+            await site.kill(victim)
+
+    async def _leader(self, site: Site) -> Service | None:
+        """None when the database, which another fault may have taken away, does not say."""
+        try:
+            async with site.stack.database() as database:
+                holder = await database.fetchval("select holder from treadle.leader limit 1")
+        except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
+            return None
+        pids = {int(number) for number in re.findall(r"\d+", holder or "")}
+        return next((service for service in site.schedulers if service.pid in pids), None)
+
+
+@dataclass(frozen=True)
+class Harm:
+    """A run whose code harms the worker that has it. What comes of it is the run's and its neighbours' to bear."""
+
+    name: str
+    works: Sequence[Work]
+    links: frozenset[Between] = NO_LINKS
+
+    async def strike(self, site: Site, chance: random.Random) -> None:
+        thread_id = str(UUID(int=chance.getrandbits(128), version=4))
+        work = chance.choice(self.works)
+        await site.bring_in(f"{work.harm}-{thread_id[:6]}", thread_id, work)
+
+
+OUT_OF_MEMORY = Harm("node: out of memory", [Work(2, 0.1, harm="hoard")])
+BLOCKS = Harm("node: blocks the loop past the lease", [Work(2, 0.1, harm="block", dose=LEASE_SECS + 1.5)])
+NEVER_ENDS = Harm("node: never ends", [Work(2, 0.1, harm="forever")])
+EXITS = Harm("node: os._exit", [Work(2, 0.1, harm="exit", dose=1), Work(2, 0.1, harm="exit", dose=2)])
+
+FAULTS: Sequence[Fault] = (
+    Kill("worker"),
+    Freeze(),
+    Terminate("worker"),
+    OUT_OF_MEMORY,
+    BLOCKS,
+    NEVER_ENDS,
+    EXITS,
+    Kill("api"),
+    Terminate("api"),
+    KillLeader(),
+)

@@ -1,0 +1,149 @@
+"""One round: servers, services, load, faults, rest, evidence."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from typing import Any
+
+import psutil
+
+from tests.chaos import audit, rest
+from tests.chaos.evidence import Evidence, Struck
+from tests.chaos.load import open_load
+from tests.chaos.plan import Scale, Strike, scripts
+from tests.chaos.record import Record
+from tests.chaos.settings import SETTINGS
+from tests.chaos.site import Between, Proxy, Site, now, opened
+from tests.chaos.witness import Witness, open_witness
+from tests.stack import Stack, running_stack
+
+WORKERS, APIS, SCHEDULERS = 3, 2, 2
+PROGRESS_SECS = 5.0
+
+
+@dataclass(frozen=True)
+class Round:
+    """What is to be done; the same seed, scale and strikes make the same round."""
+
+    seed: int
+    scale: Scale
+    strikes: Sequence[Strike]
+
+
+async def play(planned: Round, say: Any = print) -> Evidence:
+    """Do it, and return all that is known of it afterwards."""
+    before = {child.pid for child in psutil.Process(os.getpid()).children(recursive=True)}
+    async with open_witness() as witness, running_stack(CHAOS_WITNESS=witness.url, **SETTINGS) as stack:
+        async with stack.database() as database:
+            await audit.install(database)
+        evidence = await _on(stack, witness, planned, say)
+    evidence.left |= rest.processes_left(before)
+    return evidence
+
+
+async def _on(stack: Stack, witness: Witness, planned: Round, say: Any) -> Evidence:
+    async with AsyncExitStack() as exits:
+        links = await proxies(exits, stack, planned)
+        numbers = {"worker": WORKERS, "api": APIS, "scheduler": SCHEDULERS}
+        site = await exits.enter_async_context(
+            opened(stack, links, outage_secs=planned.scale.outage_secs, **numbers)
+        )
+        record = Record()
+        load = await exits.enter_async_context(
+            open_load(site, record, scripts(planned.seed, planned.scale), planned.scale)
+        )
+        site.bring_in = load.bring_in
+        await load.prepare()
+        created = await _before(site)
+        struck = await _storm(site, planned, load.run(), record, say)
+        return await _after(site, witness, planned, record, struck, created)
+
+
+async def proxies(exits: AsyncExitStack, stack: Stack, planned: Round) -> Mapping[Between, Proxy]:
+    """A proxy for each connection that a fault of this round needs to lead through one."""
+    return {}
+
+
+async def _before(site: Site) -> Any:
+    """Leave marks by which a server that lost its data is known."""
+    async with rest.redis_of(site) as redis:
+        await redis.set(rest.CANARY, "alive", ex=3600)
+    async with rest.nats_of(site) as client, asyncio.timeout(20):
+        while True:
+            try:
+                return await rest.events_created(client)
+            except rest.NotFoundError:
+                await asyncio.sleep(0.1)
+
+
+async def _storm(site: Site, planned: Round, load: Any, record: Record, say: Any) -> list[Struck]:
+    """The load and the faults, side by side; returns when both are over."""
+    struck: list[Struck] = []
+    began = time.monotonic()
+
+    async def strike(n: int, planned_strike: Strike) -> None:
+        await asyncio.sleep(planned_strike.at)
+        since = now()
+        say(f"  {time.monotonic() - began:5.1f} s  {planned_strike.fault.name}")
+        await planned_strike.fault.strike(site, random.Random(f"{planned.seed}/strike/{n}"))
+        struck.append(Struck(planned_strike.fault.name, since, now()))
+
+    async def progress() -> None:
+        while True:
+            await asyncio.sleep(PROGRESS_SECS)
+            accepted = sum(asked.outcome in ("accepted", "stored") for asked in record.asked)
+            say(f"  {time.monotonic() - began:5.1f} s  {accepted} runs accepted")
+
+    async with asyncio.TaskGroup() as tasks:
+        telling = tasks.create_task(progress(), name="progress")
+        loading = tasks.create_task(load, name="load")
+        striking = [
+            tasks.create_task(strike(n, each), name=f"strike {each.fault.name}")
+            for n, each in enumerate(planned.strikes)
+        ]
+        await asyncio.gather(loading, *striking)
+        telling.cancel()
+    return struck
+
+
+async def _after(
+    site: Site, witness: Witness, planned: Round, record: Record, struck: list[Struck], created: Any
+) -> Evidence:
+    restless = await rest.at_rest(site, planned.scale.rest_secs)
+    async with site.stack.database() as database:
+        history = await audit.read(database)
+        left = await rest.rows_left(database)
+    async with rest.nats_of(site) as client:
+        published = await rest.published(client, created)
+        left |= await rest.messages_left(client)
+    async with rest.redis_of(site) as redis:
+        left |= await rest.keys_left(redis)
+        streams = await rest.streams_of(redis, list(history.runs))
+        lost = await redis.get(rest.CANARY) is None
+    states = await rest.states_of(site.apis[0].client, list(history.threads))
+    return Evidence(
+        record=record,
+        history=history,
+        marks=await witness.marks(),
+        states=states,
+        streams=streams,
+        published=published,
+        left=left,
+        struck=struck,
+        deaths=list(site.deaths),
+        freezes=list(site.freezes),
+        logs={
+            f"{service.name}-{service.pid}": service.log
+            for name in ("api", "worker", "scheduler")
+            for service in site.stack.services(name)
+        },
+        restless=restless,
+        redis_touched=any("redis" in each.name or "valkey" in each.name for each in struck),
+        redis_lost=lost,
+    )
