@@ -20,6 +20,7 @@ from treadle.db.runs import EndedRun, Outcome, Runs
 from treadle.errors import Fenced, Unavailable
 from treadle.graphs.registry import Registry
 from treadle.model import Run
+from treadle.store.opening import store_of_run
 from treadle.streaming import EventPublisher, EventWriter, StreamLimits, place_of, publish_end
 from treadle.telemetry import conventions
 from treadle.telemetry.logs import bind
@@ -170,7 +171,7 @@ class Executor:
                 run.graph_id,
                 "threads.create_run",
                 checkpointer=saver,
-                store=parts.store,
+                store=store_of_run(parts.store, run),
                 config=config,
                 context=run.kwargs.get("context"),
             ) as graph:

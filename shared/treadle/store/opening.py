@@ -11,6 +11,7 @@ from langgraph.store.base import BaseStore
 from treadle.checkpoint.pool import ConnectionPool
 from treadle.graphs.config import Config
 from treadle.graphs.custom import open_custom
+from treadle.model import Run
 from treadle.store.embedding import dims_of, make_embeddings
 from treadle.store.postgres import PostgresStore
 from treadle.store.vectors import set_up_vectors
@@ -44,3 +45,8 @@ async def open_store(config: Config, pool: ConnectionPool, dsn: str) -> AsyncGen
     yield PostgresStore(
         pool, embeddings=embeddings, dims=dims, fields=section.index.fields or ("$",), ttl=section.ttl
     )
+
+
+def store_of_run(store: BaseStore, run: Run) -> BaseStore:
+    """The store for an attempt of a run. One of the user's own is another database: it cannot be fenced."""
+    return store.fenced(run.run_id, run.attempt) if isinstance(store, PostgresStore) else store

@@ -6,24 +6,28 @@
 - Text that was replaced leads to an item no more.
 - What cannot be stored is refused before it gets into a batch with what others store.
 - Puts take their locks in one order, and reads wait for nobody's.
+- What a run puts is refused, in the transaction of the put, once a newer attempt has the run.
 """
 
 from __future__ import annotations
 
+import asyncio
+import copy
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from typing import Any, Literal, cast
+from typing import Any, Literal, Self, cast
+from uuid import UUID
 
 from langchain_core.embeddings import Embeddings
 from langgraph.store.base import NOT_PROVIDED as STANDARD
 from langgraph.store.base import GetOp, Item, NotProvided, PutOp, Result, SearchItem, SearchOp
 from langgraph.store.postgres.aio import AsyncPostgresStore
-from psycopg import AsyncCursor, OperationalError
+from psycopg import AsyncCursor, DatabaseError, OperationalError
 from psycopg.rows import DictRow
 from psycopg_pool import PoolClosed, PoolTimeout
 
 from treadle.checkpoint.pool import ConnectionPool
-from treadle.errors import Unavailable
+from treadle.errors import Fenced, Unavailable
 from treadle.graphs.storage import StoreTtl
 from treadle.store import sql
 from treadle.store.filters import conditions
@@ -60,6 +64,23 @@ class PostgresStore(AsyncPostgresStore):
                 "default_ttl": ttl.default_ttl,
             },
         )
+
+        self._attempt: tuple[UUID, int] | None = None
+
+    def fenced(self, run_id: UUID, attempt: int) -> Self:
+        """The store for one attempt of a run. Its puts raise Fenced when the attempt may not write any more.
+
+        It gathers operations of its own, for what is refused must not be in one batch with what is not.
+        """
+        own = copy.copy(self)
+        own._attempt = run_id, attempt  # noqa: SLF001 - its own
+        own._aqueue, own._task = asyncio.Queue(), None  # noqa: SLF001 - begun with the first operation
+        return own
+
+    def __del__(self) -> None:
+        """As the stock store's, but from any thread: a node may have been the last to hold it."""
+        if self._task is not None and not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self._task.cancel)
 
     async def aput(
         self,
@@ -109,6 +130,10 @@ class PostgresStore(AsyncPostgresStore):
                 yield cursor
         except (OperationalError, PoolTimeout, PoolClosed) as error:
             raise Unavailable(f"Postgres could not be reached while the store was used: {error}") from error
+        except DatabaseError as error:
+            if error.sqlstate != sql.FENCED:
+                raise
+            raise Fenced(f"What it put into the store was refused: {error.diag.message_primary}.") from error
 
     async def _batch_get_ops(
         self, get_ops: Sequence[tuple[int, GetOp]], results: list[Result], cur: AsyncCursor[DictRow]
@@ -132,6 +157,8 @@ class PostgresStore(AsyncPostgresStore):
         if self.index_config:
             puts = [(".".join(op.namespace), op.key) for _, op in put_ops if op.value is not None]
             queries.append((sql.FORGET_VECTORS, [[prefix for prefix, _ in puts], [key for _, key in puts]]))
+        if self._attempt is not None:
+            queries.insert(0, (sql.FENCE, self._attempt))
         return queries, embedding
 
     async def _batch_search_ops(
