@@ -232,6 +232,12 @@ async def given_up(hands: Hands, run: Run) -> None:
     await hands.runs.claim(run.thread_id, Lease("heir", secs=30, max_crashes=1))
 
 
+async def put_aside(hands: Hands, run: Run) -> None:
+    """Its next attempt is its last, and is to be made by a process of its own."""
+    await hands.end_lease(run)
+    await hands.runs.claim(run.thread_id, Lease("heir", secs=30, max_crashes=2))
+
+
 async def cancelled(hands: Hands, run: Run) -> None:
     await hands.runs.cancel(run.thread_id, run.run_id, cast(Any, "interrupt"))
     await hands.end_lease(run)
@@ -269,6 +275,7 @@ EVERY_LOSS = [
     taken_over,
     taken_over_and_ended,
     given_up,
+    put_aside,
     cancelled,
     rolled_back,
     deleted_with_its_thread,

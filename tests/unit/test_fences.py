@@ -35,6 +35,7 @@ FENCES: dict[ModuleType, dict[str, str]] = {
         "FINISH": ATTEMPT,
         "HAND_BACK": ATTEMPT,
         "HEARTBEAT": ATTEMPT,
+        "DIED_ALONE": "ends a lease, and only that of the one process whose death it testifies to",
     },
     fenced: {
         "PUT_CHECKPOINT": ATTEMPT,
