@@ -313,25 +313,6 @@ async def test_a_run_that_comes_due_meanwhile_waits_for_one_that_was_handed_back
     ]
 
 
-async def test_a_run_that_kills_its_workers_is_given_up_with_a_dead_letter(tmp_path: Path) -> None:
-    log = tmp_path / "marks"
-    async with running_stack("api", "scheduler", BG_JOB_MAX_RETRIES="2", TREADLE_LEASE_SECS="1") as stack:
-        client = stack.services("api")[0].client
-        thread = await new_thread(client)
-        run = await client.runs.create(thread, "deadly", input={"log": str(log), "label": "run"})
-        for deaths in range(1, 3):
-            await stack.worker()
-            await marked(log, "die", deaths)
-        await stack.worker()
-        answer = await join(client, thread, run)
-        async with connection(stack) as db:
-            letter = await db.fetchrow("select * from treadle.dead_letter")
-    assert "BG_JOB_MAX_RETRIES" in answer["__error__"]["message"]
-    assert len(marks(log)) == 2
-    assert letter is not None
-    assert (letter["attempts"], str(letter["run_id"])) == (2, run["run_id"])
-
-
 async def test_a_run_has_its_time_and_no_more(tmp_path: Path) -> None:
     async with running_stack("api", "worker", BG_JOB_TIMEOUT_SECS="0.5") as stack:
         client = stack.services("api")[0].client
