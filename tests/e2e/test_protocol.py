@@ -340,6 +340,28 @@ async def test_a_node_that_swallows_its_cancellation_is_left_behind_and_writes_n
         assert await api.client.threads.get_history(thread, limit=100) == history
 
 
+async def test_a_worker_may_have_a_run_again_while_it_still_winds_up_the_attempt_that_it_lost(
+    tmp_path: Path,
+) -> None:
+    log = tmp_path / "marks"
+    async with running_stack("api", "worker", "scheduler", TREADLE_LEASE_SECS="1") as stack:
+        [api], [worker] = stack.services("api"), stack.services("worker")
+        thread = await new_thread(api.client)
+        given = {"log": str(log), "label": "run", "delay": STOP_GRACE_SECS / 2}
+        run = await api.client.runs.create(thread, "stubborn", input=given)
+        await marked(log, "stubborn", 1)
+        async with connection(stack) as db, db.transaction():
+            await db.execute("update treadle.lease set lease_until = clock_timestamp() - interval '1 s'")
+            await db.execute("select treadle.claim($1, 'another', '0.1 s', 9)", thread)
+        await marked(log, "stubborn", 2)
+        await join(api.client, thread, run)
+        assert (await api.client.runs.get(thread, run["run_id"]))["status"] == "success"
+        told = await everything(api.client, thread, run)
+        assert worker.running, worker.text
+    assert [data["attempt"] for event, data, _ in told if event == "metadata"] == [1, 3]
+    assert told[-1][1]["done"] == ["stubborn"]
+
+
 async def test_another_scheduler_takes_the_lead_when_the_leader_dies() -> None:
     """A run that only a sweep can find is found by the second one."""
     async with running_stack("api", "worker", TREADLE_LEADER_LEASE_SECS="1") as stack:

@@ -62,6 +62,14 @@ class Lost:
 
 
 @dataclass(frozen=True)
+class Ending:
+    """What is still to be told of an attempt that has come to its outcome, once that is committed."""
+
+    writer: EventWriter
+    resting: str
+
+
+@dataclass(frozen=True)
 class Parts:
     """What executing runs takes, built once for the worker."""
 
@@ -84,8 +92,7 @@ class Executor:
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
         self._active: set[ActiveRun] = set()
-        self._writers: dict[UUID, EventWriter] = {}
-        self._resting: dict[UUID, str] = {}
+        self._ending: dict[tuple[UUID, int], Ending] = {}
         self._left_behind: set[asyncio.Task[None]] = set()
 
     @property
@@ -94,7 +101,9 @@ class Executor:
         return frozenset(self._active)
 
     def find(self, run_id: UUID) -> ActiveRun | None:
-        return next((active for active in self._active if active.run.run_id == run_id), None)
+        """The newest attempt of a run that is on here."""
+        attempts = [active for active in self._active if active.run.run_id == run_id]
+        return max(attempts, key=lambda active: active.run.attempt, default=None)
 
     async def execute(self, active: ActiveRun) -> Ended | HandedBack | Lost:
         """Run one attempt to whatever end it comes."""
@@ -132,12 +141,12 @@ class Executor:
                 run.updated_at
             ),  # a claim writes the row; nothing else does before its worker has it
         )
-        self._writers[run.run_id] = writer
         ended = await self._guarded(active, writer, trace)
         if isinstance(ended, HandedBack | Lost):
-            await self._close(self._writers.pop(run.run_id), None)
+            await self._close(writer, None)
         else:
-            self._resting[run.run_id] = ended.outcome.resting
+            # By attempt: one that lost its run may still be winding up when this worker has the next one.
+            self._ending[run.run_id, run.attempt] = Ending(writer, ended.outcome.resting)
         return ended
 
     async def _guarded(self, active: ActiveRun, writer: EventWriter, trace: Any) -> Ended | HandedBack | Lost:
@@ -265,11 +274,9 @@ class Executor:
     async def announce_end(self, ended: EndedRun) -> None:
         """Tell who watches that the run is over; its outcome is committed."""
         end = {"status": ended.status}
-        if resting := self._resting.pop(ended.run_id, None):
-            end["resting"] = resting
-        writer = self._writers.pop(ended.run_id, None)
-        if writer is not None:
-            await self._close(writer, end)
+        ending = self._ending.pop((ended.run_id, ended.attempt), None)
+        if ending is not None:
+            await self._close(ending.writer, {**end, "resting": ending.resting})
             return
         try:
             await publish_end(
@@ -285,8 +292,7 @@ class Executor:
 
     def forget(self, run: Run) -> None:
         """The outcome could not be written: nothing more is published for this attempt."""
-        self._writers.pop(run.run_id, None)
-        self._resting.pop(run.run_id, None)
+        self._ending.pop((run.run_id, run.attempt), None)
 
 
 def _error(error: BaseException) -> dict[str, str]:
