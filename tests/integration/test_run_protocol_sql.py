@@ -615,6 +615,26 @@ async def test_a_run_has_progress_once_an_attempt_of_it_has_written(
     assert await bench.runs.progress(second) == Progress(checkpointed=False, written=True)
 
 
+async def test_writes_whose_checkpoint_was_never_committed_are_no_progress_and_go_with_the_run(
+    bench: Bench, checkpoints: ConnectionPool
+) -> None:
+    """Under `async` a step's writes may be committed before the checkpoint they belong to. If the worker dies in between,
+    an attempt that went on from there would go on from what other runs have left, and do nothing."""
+    await bench.create()
+    run = await bench.claimed()
+    saver = FencedSaver(checkpoints, run.run_id, run.attempt)
+    place = {"thread_id": str(bench.thread_id), "checkpoint_id": "never-committed"}
+    for ns in ("", "child"):
+        await saver.aput_writes(
+            {"configurable": {**place, "checkpoint_ns": ns}}, [("list", ["half a step"])], "task"
+        )
+    assert await bench.runs.progress(run) == Progress(checkpointed=False, written=False)
+
+    await bench.end_lease(run)
+    await bench.finish(await bench.claimed())
+    assert await bench.pool.fetch("select from checkpoint_writes") == []
+
+
 # Crash, takeover, fencing
 
 

@@ -112,14 +112,14 @@ DELETE = "select treadle.delete_run($1, $2)"
 IS_NEWEST = (
     "select exists (select from treadle.run where run_id = $1 and attempt = $2 and status = 'running')"
 )
-# What has an earlier attempt of this run left that the next one can continue from?
+# What has an earlier attempt of this run left that the next one can continue from? Only what hangs on a checkpoint of the
+# graph itself: under `async` a step's writes, and those of a graph within it, may be committed before the checkpoint that
+# they belong to, and stay behind alone when the worker dies in between. There is nothing to go on with then.
 PROGRESS = """
-with own as (
-    select checkpoint_ns from checkpoints where thread_id = $1::text and metadata ->> 'run_id' = $2::text
-)
-select exists (select from own where checkpoint_ns = '') as checkpointed,
-       exists (select from own)
-    or exists (select from checkpoint_writes where thread_id = $1::text and treadle_run_id = $2::uuid) as written
+select exists (select from checkpoints
+                where thread_id = $1::text and checkpoint_ns = '' and metadata ->> 'run_id' = $2::text) as checkpointed,
+       exists (select from checkpoint_writes w join checkpoints c using (thread_id, checkpoint_ns, checkpoint_id)
+                where w.thread_id = $1::text and w.checkpoint_ns = '' and w.treadle_run_id = $2::uuid) as written
 """
 
 
@@ -377,7 +377,7 @@ class Runs:
     async def progress(self, run: Run) -> Progress:
         """What earlier attempts of a run have left to continue from."""
         row = await self._answer(PROGRESS, str(run.thread_id), str(run.run_id))
-        return Progress(row["checkpointed"], row["written"])
+        return Progress(row["checkpointed"], row["checkpointed"] or row["written"])
 
     async def clock(self) -> datetime:
         """The database's clock, the only one that leases and delays go by."""
