@@ -12,7 +12,7 @@ import asyncpg
 SQL = Path(__file__).with_name("audit.sql")
 RUNS = """
 select id, at, gone, run_id::text, thread_id::text, seq, status, attempt, crashes, cancel_action, not_before, label,
-       durability, strategy, answers
+       durability, strategy, answers, error
   from chaos.run_change order by id
 """
 LEASES = "select at, run_id::text, attempt, worker from chaos.lease_change order by id"
@@ -43,6 +43,7 @@ class RunChange:
     strategy: str
     answers: bool
     """It answers a question of an earlier run."""
+    error: str | None
 
     @property
     def ended(self) -> bool:

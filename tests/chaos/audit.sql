@@ -6,17 +6,17 @@ create table chaos.run_change (
     id bigint primary key generated always as identity, at timestamptz not null default clock_timestamp(),
     gone boolean not null, run_id uuid not null, thread_id uuid not null, seq bigint not null, status text not null,
     attempt int not null, crashes int not null, cancel_action text, not_before timestamptz, label text,
-    durability text, strategy text, answers boolean not null);
+    durability text, strategy text, answers boolean not null, error text);
 create function chaos.note_run() returns trigger language plpgsql as $$
 declare
     v_run treadle.run := case when tg_op = 'DELETE' then old else new end;
 begin
     insert into chaos.run_change (gone, run_id, thread_id, seq, status, attempt, crashes, cancel_action, not_before,
-                                  label, durability, strategy, answers)
+                                  label, durability, strategy, answers, error)
     values (tg_op = 'DELETE', v_run.run_id, v_run.thread_id, v_run.seq, v_run.status, v_run.attempt, v_run.crashes,
             v_run.cancel_action, v_run.not_before, v_run.metadata ->> 'label',
             coalesce(v_run.kwargs ->> 'durability', 'async'), v_run.multitask_strategy,
-            coalesce(json_typeof(v_run.kwargs -> 'command') = 'object', false));
+            coalesce(json_typeof(v_run.kwargs -> 'command') = 'object', false), v_run.error ->> 'message');
     return null;
 end $$;
 create trigger chaos_came_or_went after insert or delete on treadle.run for each row execute function chaos.note_run();

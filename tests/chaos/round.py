@@ -6,8 +6,8 @@ import asyncio
 import os
 import random
 import time
-from collections.abc import Mapping, Sequence
-from contextlib import AsyncExitStack
+from collections.abc import Callable, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,11 +15,14 @@ import psutil
 
 from tests.chaos import audit, rest
 from tests.chaos.evidence import Evidence, Struck
+from tests.chaos.fault import Fault
+from tests.chaos.faults.servers import Outage
 from tests.chaos.load import open_load
 from tests.chaos.plan import Scale, Strike, scripts
+from tests.chaos.proxy import Proxy
 from tests.chaos.record import Record
 from tests.chaos.settings import SETTINGS
-from tests.chaos.site import Between, Proxy, Site, now, opened
+from tests.chaos.site import Between, Site, now, opened
 from tests.chaos.witness import Witness, open_witness
 from tests.stack import Stack, running_stack
 
@@ -49,7 +52,7 @@ async def play(planned: Round, say: Any = print) -> Evidence:
 
 async def _on(stack: Stack, witness: Witness, planned: Round, say: Any) -> Evidence:
     async with AsyncExitStack() as exits:
-        links = await proxies(exits, stack, planned)
+        links = await proxies(exits, stack, planned, lambda: site)
         numbers = {"worker": WORKERS, "api": APIS, "scheduler": SCHEDULERS}
         site = await exits.enter_async_context(
             opened(stack, links, outage_secs=planned.scale.outage_secs, **numbers)
@@ -65,9 +68,20 @@ async def _on(stack: Stack, witness: Witness, planned: Round, say: Any) -> Evide
         return await _after(site, witness, planned, record, struck, created)
 
 
-async def proxies(exits: AsyncExitStack, stack: Stack, planned: Round) -> Mapping[Between, Proxy]:
+async def proxies(
+    exits: AsyncExitStack, stack: Stack, planned: Round, site: Callable[[], Site]
+) -> dict[Between, Proxy]:
     """A proxy for each connection that a fault of this round needs to lead through one."""
-    return {}
+    targets: dict[str, Callable[[], str]] = {
+        "postgres": lambda: stack.servers.postgres.url,
+        "nats": lambda: stack.servers.nats.url,
+        "valkey": lambda: stack.servers.valkey.url,
+        "api": lambda: site().linked("api").url,
+    }
+    needed = {link for strike in planned.strikes for link in strike.fault.links}
+    return {
+        link: await exits.enter_async_context(Proxy(targets[link[1]]).listening()) for link in sorted(needed)
+    }
 
 
 async def _before(site: Site) -> Any:
@@ -89,10 +103,13 @@ async def _storm(site: Site, planned: Round, load: Any, record: Record, say: Any
 
     async def strike(n: int, planned_strike: Strike) -> None:
         await asyncio.sleep(planned_strike.at)
-        since = now()
-        say(f"  {time.monotonic() - began:5.1f} s  {planned_strike.fault.name}")
-        await planned_strike.fault.strike(site, random.Random(f"{planned.seed}/strike/{n}"))
-        struck.append(Struck(planned_strike.fault.name, since, now()))
+        fault = planned_strike.fault
+        async with turn(site, fault):
+            since = now()
+            say(f"  {time.monotonic() - began:5.1f} s  {fault.name}")
+            await fault.strike(site, random.Random(f"{planned.seed}/strike/{n}"))
+            struck.append(Struck(fault.name, since, now()))
+            say(f"  {time.monotonic() - began:5.1f} s  {fault.name}: over")
 
     async def progress() -> None:
         while True:
@@ -110,6 +127,13 @@ async def _storm(site: Site, planned: Round, load: Any, record: Record, say: Any
         await asyncio.gather(loading, *striking)
         telling.cancel()
     return struck
+
+
+def turn(site: Site, fault: Fault) -> AbstractAsyncContextManager[Any]:
+    """Faults that stop the same server or spoil the same link take turns; all others strike together."""
+    if fault.links:
+        return site.turn(str(sorted(fault.links)))
+    return site.turn(fault.name.partition(":")[0]) if isinstance(fault, Outage) else nullcontext()
 
 
 async def _after(
@@ -144,6 +168,6 @@ async def _after(
             for service in site.stack.services(name)
         },
         restless=restless,
-        redis_touched=any("redis" in each.name or "valkey" in each.name for each in struck),
+        redis_touched=any(word in each.name for each in struck for word in ("Redis", "valkey")),
         redis_lost=lost,
     )

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+# One graph: services are started again and again.
+GRAPHS = Path(__file__).parent.parent / "graphs" / "chaos.json"
 LEASE_SECS = 2.0
 RUN_SECS = 20.0
 # Faults take workers away all the time. A run that no worker survives long is given up after so many, and none is here.
 MOST_CRASHES = 100
 
 SETTINGS = {
+    "LANGGRAPH_CONFIG": str(GRAPHS),
     "TREADLE_LEASE_SECS": str(LEASE_SECS),
     "BG_JOB_TIMEOUT_SECS": str(RUN_SECS),
     "BG_JOB_MAX_RETRIES": str(MOST_CRASHES),

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Protocol
 
+from tests.chaos.proxy import Proxy
 from tests.chaos.work import Work
 from tests.stack import Service, Stack, free_port
 
@@ -23,13 +24,6 @@ ADDRESSES = {"postgres": "DATABASE_URI", "nats": "NATS_URL", "valkey": "REDIS_UR
 RESTART_SECS = 0.2
 # Seven processes that start at once take their time on a machine that is busy.
 START_SECS = 90.0
-
-
-class Proxy(Protocol):
-    """What a site needs to know of one: the address that stands for the server's behind it."""
-
-    @property
-    def url(self) -> str: ...
 
 
 @dataclass

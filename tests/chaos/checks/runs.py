@@ -54,7 +54,7 @@ def outcomes_are_what_the_graph_did(evidence: Evidence) -> Iterator[Found]:
             fits = end.status in _outcomes(run, asked)
         if not fits:
             status = "rolled back" if end.gone else end.status
-            yield Found(f"ended as {status}, of {asked.work}", run_id, run.first.thread_id)
+            yield Found(f"ended as {status} ({end.error}), of {asked.work}", run_id, run.first.thread_id)
 
 
 def _removed_before_its_begin(run: RunHistory) -> bool:

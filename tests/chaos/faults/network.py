@@ -5,9 +5,8 @@ from __future__ import annotations
 import asyncio
 import random
 from dataclasses import dataclass
-from typing import cast
 
-from tests.chaos.proxy import Delay, Mode, Plain, Proxy, Slow
+from tests.chaos.proxy import Delay, Mode, Plain, Slow
 from tests.chaos.site import Between, Site
 
 LINKS: tuple[Between, ...] = (
@@ -41,8 +40,7 @@ class Spoilt:
         return frozenset({self.link})
 
     async def strike(self, site: Site, chance: random.Random) -> None:
-        proxy = cast("Proxy", site.links[self.link])
-        async with proxy.turned(self.mode):
+        async with site.links[self.link].turned(self.mode):
             await asyncio.sleep(site.outage_secs if self.secs is None else self.secs)
 
 
