@@ -11,7 +11,10 @@ from typing import NamedTuple
 
 import asyncpg
 
-from treadle.db.pool import postgres_errors
+from treadle.address import without_password
+from treadle.db.pool import Connection, Pool, postgres_errors
+from treadle.errors import Unavailable
+from treadle.patience import patiently
 
 # "treadle" in ASCII, as the key of the advisory lock.
 LOCK = 0x74726561646C65
@@ -49,6 +52,25 @@ async def migrate(dsn: str) -> list[str]:
             await connection.close()
 
 
+async def migrate_patiently(dsn: str) -> list[str]:
+    """The same, as soon as Postgres is there: it may start after this, or go away in the middle."""
+    return await patiently(f"Postgres at {without_password(dsn)}", lambda: migrate(dsn))
+
+
+async def require_schema(pool: Pool) -> None:
+    """See to it that every migration of this version has been applied. A newer schema is as good: code comes after it.
+
+    Raises:
+        Unavailable: one is missing; the message names it.
+    """
+    if missing := await _missing(pool):
+        more = f" and {len(missing) - 1} more" if missing[1:] else ""
+        raise Unavailable(
+            f"its schema is older than this version of Treadle: {missing[0].name}{more} not applied. "
+            "Run `treadle migrate` with this DATABASE_URI."
+        )
+
+
 async def wait_for_turn(connection: asyncpg.Connection) -> None:
     """Take the lock by asking again and again.
 
@@ -59,9 +81,9 @@ async def wait_for_turn(connection: asyncpg.Connection) -> None:
         await asyncio.sleep(TURN_SECS)
 
 
-async def _missing(connection: asyncpg.Connection) -> list[Migration]:
-    known = await connection.fetchval("select to_regclass('treadle.migration') is not null")
-    rows = await connection.fetch("select version from treadle.migration") if known else []
+async def _missing(where: Pool | Connection) -> list[Migration]:
+    known = await where.fetchval("select to_regclass('treadle.migration') is not null")
+    rows = await where.fetch("select version from treadle.migration") if known else []
     applied = {row["version"] for row in rows}
     return [migration for migration in migrations() if migration.version not in applied]
 
@@ -70,11 +92,15 @@ async def _set_up_langgraph(dsn: str) -> None:
     """Make the checkpoint and store tables by langgraph's own code (imported late: it takes a second)."""
     from langgraph.checkpoint.postgres.aio import AsyncPostgresSaver  # noqa: PLC0415
     from langgraph.store.postgres.aio import AsyncPostgresStore  # noqa: PLC0415
+    from psycopg import OperationalError  # noqa: PLC0415
 
-    async with AsyncPostgresSaver.from_conn_string(dsn) as saver:
-        await saver.setup()
-    async with AsyncPostgresStore.from_conn_string(dsn) as store:
-        await store.setup()
+    try:
+        async with AsyncPostgresSaver.from_conn_string(dsn) as saver:
+            await saver.setup()
+        async with AsyncPostgresStore.from_conn_string(dsn) as store:
+            await store.setup()
+    except OperationalError as error:
+        raise Unavailable(f"Postgres went away while langgraph's tables were made: {error}") from error
 
 
 async def _apply(connection: asyncpg.Connection) -> list[str]:

@@ -1,11 +1,14 @@
-"""Waiting for servers that come up later than we do."""
+"""Waiting for servers that come up later than we do, or go away again while we start."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
-from typing import TypeVar
+import random
+import time
+from collections.abc import Awaitable, Callable, Coroutine
+from contextlib import AsyncExitStack
+from typing import Any, TypeVar
 
 from treadle.errors import Unavailable
 
@@ -14,16 +17,98 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 FIRST_SECS = 0.2
-LONGEST_SECS = 5.0
+LONGEST_SECS = 2.0
+# One line for each new reason, and then one in so long: enough to be found in a log, too little to fill it.
+REMIND_SECS = 30.0
+
+OK = "ok"
+# Is told what is wrong with a server, or OK.
+Tell = Callable[[str], None]
 
 
-async def patiently(what: str, attempt: Callable[[], Awaitable[T]]) -> T:
-    """Try until it works, with growing pauses, and say what is waited for."""
-    pause = FIRST_SECS
+def nobody(_: str) -> None:
+    """For those who do not want to be told."""
+
+
+class Reminder:
+    """Says what is waited for: when the reason changes, and once in a while."""
+
+    def __init__(self, what: str) -> None:
+        self._what = what
+        self._since = time.monotonic()
+        self._said = ""
+        self._said_at = 0.0
+
+    def waiting(self, why: str) -> None:
+        now = time.monotonic()
+        if why != self._said or now - self._said_at >= REMIND_SECS:
+            log.warning("waiting for %s: %s", self._what, why)
+            self._said, self._said_at = why, now
+
+    def over(self) -> None:
+        if self._said:
+            log.info("%s is there, after %.1f s", self._what, time.monotonic() - self._since)
+            self._said = ""
+
+
+async def patiently(what: str, attempt: Callable[[], Awaitable[T]], tell: Tell = nobody) -> T:
+    """Try until it works, with growing pauses, and say what is waited for.
+
+    Args:
+        what: the server, with its address; without the password in it.
+        tell: is told the reason of each failure, and OK in the end.
+    """
+    reminder, pause = Reminder(what), FIRST_SECS
     while True:
         try:
-            return await attempt()
+            made = await attempt()
         except Unavailable as error:
-            log.warning("waiting for %s: %s", what, error)
-            await asyncio.sleep(pause)
+            tell(str(error))
+            reminder.waiting(str(error))
+            await asyncio.sleep(pause * random.uniform(0.5, 1))  # noqa: S311 - a fleet must not come in step
             pause = min(pause * 2, LONGEST_SECS)
+            continue
+        reminder.over()
+        tell(OK)
+        return made
+
+
+async def open_patiently(
+    what: str, stack: AsyncExitStack, attempt: Callable[[AsyncExitStack], Awaitable[T]], tell: Tell = nobody
+) -> T:
+    """Try to open several things until all are open; what a failed attempt has opened is closed before the next.
+
+    Args:
+        stack: closes what was opened.
+        attempt: opens everything on the stack that it is given.
+    """
+
+    async def once() -> T:
+        async with AsyncExitStack() as tentative:
+            made = await attempt(tentative)
+            stack.push_async_exit(tentative.pop_all())
+            return made
+
+    return await patiently(what, once, tell)
+
+
+async def unless(stop: asyncio.Future[Any], work: Coroutine[Any, Any, T]) -> T | None:
+    """Do something that may wait for long; None when `stop` is done first, and it is given up.
+
+    It is done by the caller's own task: what it opens may have to be closed by the task that opened it.
+    """
+    giving_up = asyncio.timeout(None)
+
+    def give_up(_: object) -> None:
+        giving_up.reschedule(asyncio.get_running_loop().time())
+
+    try:
+        async with giving_up:
+            stop.add_done_callback(give_up)
+            return await work
+    except TimeoutError:
+        if not giving_up.expired():
+            raise
+        return None
+    finally:
+        stop.remove_done_callback(give_up)

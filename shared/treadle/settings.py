@@ -228,7 +228,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         Literal["auto", "json", "text"], doc("`auto`: text on a terminal, else JSON lines.")
     ] = "auto"
     metrics_port: Annotated[
-        int, Port, doc("Port for /metrics of worker and scheduler; 0: none. The API serves its own.")
+        int, Port, doc("Port for /metrics and /ok of worker and scheduler; 0: none. The API serves its own.")
     ] = 0
 
 

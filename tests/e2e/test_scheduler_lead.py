@@ -165,7 +165,7 @@ async def pass_on(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) ->
 async def test_a_scheduler_waits_for_postgres_to_take_all_its_connections(servers_only: Stack) -> None:
     async with Gate(servers_only.servers.postgres.url, turned_away=2).open() as url:
         scheduler = await servers_only.scheduler(DATABASE_URI=url)
-        assert scheduler.text.count("waiting for Postgres") == 2
+        assert scheduler.text.count("waiting for Postgres") == 1  # one line for one reason
         assert await scheduler.stop() == 0
 
 

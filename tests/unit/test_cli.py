@@ -175,7 +175,7 @@ def test_migrate_without_a_database_says_so() -> None:
 
 
 def test_migrate_with_a_database_that_is_away_says_so() -> None:
-    result = invoke("migrate", DATABASE_URI="postgresql://nobody@127.0.0.1:1/none")
+    result = invoke("migrate", "--no-wait", DATABASE_URI="postgresql://nobody@127.0.0.1:1/none")
     assert result.exit_code == 1
     assert re.fullmatch(r"treadle: Postgres could not be reached while migrating .*\n", result.stderr)
 

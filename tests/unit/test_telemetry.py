@@ -21,6 +21,7 @@ from opentelemetry.trace import INVALID_SPAN
 from prometheus_client.parser import text_string_to_metric_families
 
 from treadle.errors import ConfigError
+from treadle.readiness import Readiness
 from treadle.telemetry import conventions
 from treadle.telemetry.logs import bind, bound, setup_logging
 from treadle.telemetry.metrics import BUCKETS, CONTENT_TYPE, Backlog, Metrics
@@ -252,7 +253,7 @@ def _expressions(dashboard: dict[str, Any]) -> Iterator[str]:
 @pytest.fixture
 def metrics_server(unused_tcp_port: int) -> Iterator[tuple[Metrics, MetricsServer]]:
     metrics = Metrics()
-    server = serve_metrics(metrics, unused_tcp_port, "127.0.0.1")
+    server = serve_metrics(metrics, Readiness(()), unused_tcp_port, "127.0.0.1")
     assert server is not None
     yield metrics, server
     server.close()
@@ -272,12 +273,12 @@ def test_a_taken_metrics_port_is_named(metrics_server: tuple[Metrics, MetricsSer
     metrics, server = metrics_server
 
     with pytest.raises(ConfigError, match=f"METRICS_PORT={server.port}"):
-        serve_metrics(metrics, server.port, "127.0.0.1")
+        serve_metrics(metrics, Readiness(()), server.port, "127.0.0.1")
 
 
 def test_no_port_is_served_by_default() -> None:
-    assert serve_metrics(Metrics(), 0) is None
-    assert serve_metrics(Metrics(), None) is None
+    assert serve_metrics(Metrics(), Readiness(()), 0) is None
+    assert serve_metrics(Metrics(), Readiness(()), None) is None
 
 
 # Logs

@@ -4,24 +4,22 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
-from treadle.checkpoint.pool import checkpoint_pool
+from redis.asyncio import Redis
+
 from treadle.checkpoint.pruning import Pruning
-from treadle.checkpoint.savers import open_savers
 from treadle.db.assistants import Assistants
 from treadle.db.checkpoints import Checkpoints
 from treadle.db.crons import Crons
-from treadle.db.pool import Pool, connect_pool, postgres_errors
-from treadle.db.queue import Queue
+from treadle.db.pool import Pool
 from treadle.db.runs import Runs
 from treadle.db.tasks import TaskRuns
 from treadle.db.thread_search import ThreadSearch
 from treadle.db.threads import Threads
 from treadle.db.tools import ToolNames
 from treadle.graphs.http import Http
-from treadle.graphs.registry import Registry
 from treadle.identity import IdentityVerifier
 from treadle.messaging.connection import Nats
 from treadle.messaging.dead_letters import DeadLetters
@@ -30,10 +28,8 @@ from treadle.messaging.wakeups import WakeupPublisher
 from treadle.operations.assistants import AssistantChoice
 from treadle.operations.cancel import Cancellation
 from treadle.operations.create import Creation
-from treadle.patience import patiently
 from treadle.service import Given
-from treadle.settings import Settings
-from treadle.store.opening import open_store
+from treadle.storage import open_storage
 from treadle.streaming import EventHub, StreamLimits, connect
 from treadle.telemetry.metrics import Metrics
 from treadle.telemetry.tracing import Tracing
@@ -57,7 +53,7 @@ from treadle_api.operations.assistant_edits import AssistantEdits
 from treadle_api.operations.crons import CronEdits
 from treadle_api.operations.following import Following
 from treadle_api.operations.graphs import Graphs
-from treadle_api.operations.health import HealthCheck
+from treadle_api.operations.health import Dependencies, HealthCheck
 from treadle_api.operations.memory import Memory
 from treadle_api.operations.removal import Removal
 from treadle_api.operations.results import Results
@@ -108,31 +104,53 @@ class Parts:
     front: Front
 
 
+@dataclass(frozen=True)
+class Links:
+    """What is there before Postgres is."""
+
+    nats: Nats
+    redis: Redis
+    dependencies: Dependencies
+
+
 @asynccontextmanager
-async def build(given: Given) -> AsyncGenerator[Parts]:
-    """Connect to the servers and build the parts; waits for Postgres, not for NATS or Redis."""
+async def link(given: Given) -> AsyncGenerator[Links]:
+    """Begin to connect to NATS and Redis; waits for neither."""
+    nats, redis = Nats(given.settings.nats_url, name="api"), connect(given.settings.redis_uri)
+    connecting = asyncio.create_task(nats.connect(), name="nats")
+    try:
+        yield Links(nats, redis, Dependencies(nats, redis))
+    finally:
+        connecting.cancel()
+        await asyncio.gather(connecting, return_exceptions=True)
+        await nats.close()
+        await redis.aclose()
+
+
+@asynccontextmanager
+async def build(given: Given, links: Links) -> AsyncGenerator[Parts]:
+    """Build the parts; waits for Postgres."""
     settings, registry, tracing = given.settings, given.registry, given.tracing
     policy = None if given.config.http.disable_webhooks else webhook_policy(given.config, settings)
     verifier = IdentityVerifier.of(settings)
-    pool = await patiently("Postgres", lambda: _ready(settings, registry))
-    redis = connect(settings.redis_uri)
-    nats = Nats(settings.nats_url, name="api")
+    nats, redis, dependencies = links.nats, links.redis, links.dependencies
     metrics, limits = Metrics(), StreamLimits.of(settings)
     heartbeat = settings.treadle_sse_heartbeat_secs
-    runs, threads, assistants = Runs(pool), Threads(pool), Assistants(pool)
-    try:
-        async with (
-            checkpoint_pool(
-                settings.database_uri, size=settings.treadle_db_pool_size, service="api"
-            ) as checkpoints,
-            open_savers(given.config, pool, checkpoints) as savers,
-            open_store(given.config, checkpoints, settings.database_uri) as store,
-            EventHub(redis) as hub,
-            asyncio.TaskGroup() as tasks,
-        ):
+
+    async def register(pool: Pool) -> None:
+        """Every graph has its assistant."""
+        await Assistants(pool).register(registry.descriptions)
+
+    async with AsyncExitStack() as stack:
+        storage = await open_storage(
+            stack, given, "api", prepare=register, tell=dependencies.waits_for_postgres
+        )
+        pool, savers, store = storage.pool, storage.savers, storage.store
+        dependencies.has_postgres(pool)
+        runs, threads, assistants = Runs(pool), Threads(pool), Assistants(pool)
+        async with EventHub(redis) as hub, asyncio.TaskGroup() as tasks:
             ends, stirrings = Ends(runs, hub), Stirrings(runs, hub)
             background = [
-                tasks.create_task(nats.connect(), name="nats"),
                 tasks.create_task(ends.run(), name="ends"),
                 tasks.create_task(stirrings.run(), name="stirrings"),
             ]
@@ -218,7 +236,7 @@ async def build(given: Given) -> AsyncGenerator[Parts]:
                 thread_streams=ThreadStreams(thread_events, threads, metrics, heartbeat),
                 protocol_commands=ProtocolCommands(creation, threads, runs, states),
                 protocol_streams=ProtocolStreams(thread_events, metrics, heartbeat),
-                health=HealthCheck(pool, nats, redis, Queue(pool), metrics),
+                health=HealthCheck(dependencies, pool, metrics),
                 metrics=metrics,
                 tracing=tracing,
                 http=given.config.http,
@@ -229,15 +247,3 @@ async def build(given: Given) -> AsyncGenerator[Parts]:
             )
             for task in background:
                 task.cancel()
-    finally:
-        await nats.close()
-        await redis.aclose()
-        await pool.close()
-
-
-async def _ready(settings: Settings, registry: Registry) -> Pool:
-    """A pool on a database in which every graph has its assistant."""
-    pool = await connect_pool(settings.database_uri, size=settings.treadle_db_pool_size, service="api")
-    with postgres_errors("registering the assistants"):
-        await Assistants(pool).register(registry.descriptions)
-    return pool

@@ -10,14 +10,17 @@ from collections.abc import Generator
 from contextlib import AsyncExitStack, contextmanager
 
 import uvicorn
+from litestar.types import ASGIApp
 
 from treadle.errors import ConfigError
+from treadle.patience import unless
 from treadle.service import Given
 from treadle_api.app import make_app
 from treadle_api.limits import MAX_BODY_BYTES
-from treadle_api.parts import build
+from treadle_api.parts import Links, build, link
 from treadle_api.shell.around import around
 from treadle_api.shell.custom import started
+from treadle_api.shell.door import Door
 
 log = logging.getLogger(__name__)
 
@@ -57,28 +60,47 @@ async def run(given: Given) -> None:
     """
     settings, http = given.settings, given.config.http
     prefix = (settings.mount_prefix or http.mount_prefix).rstrip("/")
-    async with AsyncExitStack() as stack:
-        mine = None if http.app is None else await stack.enter_async_context(started(given.config, http.app))
-        listener = listen(settings.treadle_host, settings.treadle_port)
-        parts = await stack.enter_async_context(build(given))
-        if settings.treadle_nats_api == "on":
-            await stack.enter_async_context(parts.front.serving())
-        app = around(make_app(parts, http, mine=mine and mine.app, prefix=prefix), http, mine, prefix)
-        config = uvicorn.Config(
-            app,
-            http="httptools",
-            ws="websockets-sansio",
-            ws_max_size=MAX_BODY_BYTES,
-            lifespan="off",
-            log_config=None,
-            access_log=False,
-            server_header=False,
-            timeout_keep_alive=KEEP_ALIVE_SECS,
-            timeout_graceful_shutdown=SHUTDOWN_SECS,
-        )
-        log.info("listening on http://%s:%s", settings.treadle_host, listener.getsockname()[1])
-        await _Server(config).serve(sockets=[listener])
+    listener = listen(settings.treadle_host, settings.treadle_port)
+    async with link(given) as links:
+        door = Door(links.dependencies, prefix, silent=http.disable_meta)
+        server = _Server(_config(door))
+        serving = asyncio.create_task(server.serve(sockets=[listener]), name="http")
+        try:
+            async with AsyncExitStack() as stack:
+                app = await unless(serving, _built(stack, given, links, prefix))
+                if app is not None:
+                    door.open(app)
+                    log.info("listening on http://%s:%s", settings.treadle_host, listener.getsockname()[1])
+                    await serving
+        finally:
+            server.should_exit = True
+            await serving
     log.info("api stopped")
+
+
+async def _built(stack: AsyncExitStack, given: Given, links: Links, prefix: str) -> ASGIApp:
+    """The whole API, as soon as Postgres is there."""
+    http = given.config.http
+    mine = None if http.app is None else await stack.enter_async_context(started(given.config, http.app))
+    parts = await stack.enter_async_context(build(given, links))
+    if given.settings.treadle_nats_api == "on":
+        await stack.enter_async_context(parts.front.serving())
+    return around(make_app(parts, http, mine=mine and mine.app, prefix=prefix), http, mine, prefix)
+
+
+def _config(door: Door) -> uvicorn.Config:
+    return uvicorn.Config(
+        door,
+        http="httptools",
+        ws="websockets-sansio",
+        ws_max_size=MAX_BODY_BYTES,
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_keep_alive=KEEP_ALIVE_SECS,
+        timeout_graceful_shutdown=SHUTDOWN_SECS,
+    )
 
 
 def listen(host: str, port: int) -> socket.socket:

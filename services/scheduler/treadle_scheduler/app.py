@@ -67,7 +67,8 @@ async def _work(given: Given) -> None:
         lead = Leadership(parts.pool, "scheduler", parts.holder, settings.treadle_leader_lease_secs)
         log.info("ready")
         duties = [*_duties(parts), *_removals(parts), webhooks]
-        await Leader(lead, settings.treadle_leader_lease_secs, duties, parts.metrics).run()
+        tell = parts.readiness.teller("postgres")
+        await Leader(lead, settings.treadle_leader_lease_secs, duties, parts.metrics, tell).run()
 
 
 def _duties(parts: Parts) -> Sequence[Duty]:

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from treadle.db.leader import Leadership
 from treadle.db.pool import postgres_errors
 from treadle.errors import Unavailable
+from treadle.patience import OK, Tell, nobody
 from treadle.telemetry.metrics import Metrics
 from treadle_scheduler.duty import Duty, perform
 
@@ -22,9 +23,16 @@ RENEWALS_PER_LEASE = 3
 
 
 class Leader:
-    """Competes for the lead, and performs the duties while it has it."""
+    """Competes for the lead, and performs the duties while it has it.
 
-    def __init__(self, lead: Leadership, secs: float, duties: Sequence[Duty], metrics: Metrics) -> None:
+    Args:
+        tell: is told at each turn how Postgres is.
+    """
+
+    def __init__(
+        self, lead: Leadership, secs: float, duties: Sequence[Duty], metrics: Metrics, tell: Tell = nobody
+    ) -> None:
+        self._tell = tell
         self._lead = lead
         self._secs = secs
         self._duties = duties
@@ -54,8 +62,11 @@ class Leader:
     async def _take(self) -> bool:
         try:
             with postgres_errors("taking the lead"):
-                return await self._lead.take()
+                leads = await self._lead.take()
+            self._tell(OK)
+            return leads
         except Unavailable as error:
+            self._tell(str(error))
             log.warning("%s", error)
             return False
 

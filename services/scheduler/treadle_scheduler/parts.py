@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import socket
 from collections.abc import AsyncGenerator
@@ -10,9 +11,10 @@ from dataclasses import dataclass
 
 from langgraph.checkpoint.postgres.aio import AsyncPostgresSaver
 
-from treadle.checkpoint.pool import checkpoint_pool
+from treadle.checkpoint.pool import ConnectionPool, checkpoint_pool
 from treadle.db.assistants import Assistants
-from treadle.db.pool import Pool, connect_pool
+from treadle.db.opening import open_pool, postgres_at, refusals
+from treadle.db.pool import Pool
 from treadle.db.runs import Runs
 from treadle.messaging.connection import Nats
 from treadle.messaging.delays import Schedules
@@ -20,7 +22,8 @@ from treadle.messaging.wakeups import WakeupPublisher
 from treadle.operations.assistants import AssistantChoice
 from treadle.operations.cancel import Cancellation
 from treadle.operations.create import Creation
-from treadle.patience import patiently
+from treadle.patience import open_patiently
+from treadle.readiness import Readiness
 from treadle.service import Given
 from treadle.streaming import StreamLimits, connect
 from treadle.telemetry.metrics import Metrics
@@ -38,6 +41,7 @@ class Parts:
     given: Given
     holder: str
     metrics: Metrics
+    readiness: Readiness
     pool: Pool
     # Apart, so that no slow removal keeps the lead, a tick or a wake-up waiting for a connection.
     removals: Pool
@@ -49,32 +53,32 @@ class Parts:
 
 @asynccontextmanager
 async def build(given: Given) -> AsyncGenerator[Parts]:
-    """Connect to the servers; waits for Postgres and NATS, not for Redis."""
+    """Connect to the servers; waits for Postgres, not for NATS or Redis."""
     settings, metrics = given.settings, Metrics()
     holder = f"{socket.gethostname()}-{os.getpid()}"
     async with AsyncExitStack() as stack:
-        if (server := serve_metrics(metrics, settings.metrics_port)) is not None:
+        readiness = Readiness(needed=("postgres",), useful=("nats",))
+        if (server := serve_metrics(metrics, readiness, settings.metrics_port)) is not None:
             stack.callback(server.close)
 
-        async def postgres(size: int) -> Pool:
-            pool = await patiently(
-                "Postgres", lambda: connect_pool(settings.database_uri, size=size, service="scheduler")
-            )
-            stack.push_async_callback(pool.close)
-            return pool
+        async def attempt(opened: AsyncExitStack) -> tuple[Pool, Pool, ConnectionPool]:
+            dsn = settings.database_uri
+            with refusals():
+                return (
+                    await open_pool(opened, dsn, POOL_SIZE, "scheduler"),
+                    await open_pool(opened, dsn, REMOVALS_AT_ONCE, "scheduler"),
+                    await opened.enter_async_context(checkpoint_pool(dsn, size=1, service="scheduler")),
+                )
 
-        pool, removals = await postgres(POOL_SIZE), await postgres(REMOVALS_AT_ONCE)
-        nats = Nats(settings.nats_url, name=f"scheduler-{holder}")
-        await nats.connect()
+        pool, removals, checkpoints = await open_patiently(
+            postgres_at(settings.database_uri), stack, attempt, readiness.teller("postgres")
+        )
+        nats = Nats(settings.nats_url, name=f"scheduler-{holder}", tell=readiness.teller("nats"))
         stack.push_async_callback(nats.close)
+        tasks = await stack.enter_async_context(asyncio.TaskGroup())
+        stack.callback(tasks.create_task(nats.connect(), name="nats").cancel)
         redis = connect(settings.redis_uri)
         stack.push_async_callback(redis.aclose)
-        checkpoints = await patiently(
-            "Postgres",
-            lambda: stack.enter_async_context(
-                checkpoint_pool(settings.database_uri, size=1, service="scheduler")
-            ),
-        )
         publisher, runs = WakeupPublisher(nats, settings.treadle_nats_replicas), Runs(pool)
         creation = Creation(
             AssistantChoice(given.config.graphs.keys(), Assistants(pool)),
@@ -88,4 +92,4 @@ async def build(given: Given) -> AsyncGenerator[Parts]:
             given.config.checkpointer.thread_ttl.default,
         )
         saver = AsyncPostgresSaver(checkpoints)
-        yield Parts(given, holder, metrics, pool, removals, nats, publisher, saver, creation)
+        yield Parts(given, holder, metrics, readiness, pool, removals, nats, publisher, saver, creation)

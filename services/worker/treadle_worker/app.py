@@ -13,8 +13,9 @@ from uuid import UUID
 import nats.js.errors
 from nats.js import JetStreamContext
 
+from treadle.address import without_password
 from treadle.db.runs import Lease
-from treadle.messaging.connection import NATS_ERRORS, Nats
+from treadle.messaging.connection import NATS_ERRORS, Nats, no_jetstream
 from treadle.messaging.delays import due_inbox, ensure_delays, ensure_due_consumer, keeps_schedules
 from treadle.messaging.wakeups import (
     WakeupPublisher,
@@ -22,6 +23,8 @@ from treadle.messaging.wakeups import (
     ensure_stream,
     wakeup_inbox,
 )
+from treadle.patience import Reminder
+from treadle.readiness import Readiness
 from treadle.service import Given
 from treadle.telemetry.metrics import Metrics
 from treadle.telemetry.server import serve_metrics
@@ -30,7 +33,7 @@ from treadle.webhooks.outbox import Outbox
 from treadle_worker import cancels
 from treadle_worker.drain import Drain
 from treadle_worker.due import DueRuns
-from treadle_worker.equipment import Equipment, equip
+from treadle_worker.equipment import NEEDED, USEFUL, Equipment, equip
 from treadle_worker.slot import Slot, Work
 from treadle_worker.solitude import Solitude
 from treadle_worker.spans import Spans
@@ -72,7 +75,11 @@ class Worker:
         self._sender = webhook_sender(given.config, settings)
         self._drain = Drain(settings.bg_job_shutdown_grace_period_secs)
         self._schedules = asyncio.Event()
-        self._nats = Nats(settings.nats_url, name=self._name, on_connect=self._ensure_queue)
+        self._readiness = Readiness(NEEDED, USEFUL)
+        self._tell_nats = self._readiness.teller("nats")
+        self._nats = Nats(
+            settings.nats_url, name=self._name, on_connect=self._ensure_queue, tell=self._tell_nats
+        )
 
     async def run(self) -> None:
         """Work until SIGTERM or SIGINT, then drain."""
@@ -109,10 +116,15 @@ class Worker:
 
     async def _build(self, stack: AsyncExitStack) -> Built:
         settings = self._settings
-        if (server := serve_metrics(self._metrics, settings.metrics_port)) is not None:
+        if (server := serve_metrics(self._metrics, self._readiness, settings.metrics_port)) is not None:
             stack.callback(server.close)
         equipment = await equip(
-            stack, self._given, self._name, self._metrics, pool_size=settings.treadle_db_pool_size
+            stack,
+            self._given,
+            self._name,
+            self._metrics,
+            pool_size=settings.treadle_db_pool_size,
+            readiness=self._readiness,
         )
         await self._nats.connect()
         stack.push_async_callback(self._nats.close)
@@ -162,6 +174,7 @@ class Worker:
     async def _ensure_queue(self) -> None:
         """Make the stream and this route's consumer; after NATS lost its data as well as at the first start."""
         stream = self._nats.client.jetstream()
+        reminder = Reminder(f"the queue in NATS at {without_password(self._settings.nats_url)}")
         while self._nats.connected:
             try:
                 await ensure_stream(stream, self._settings.treadle_nats_replicas)
@@ -172,9 +185,11 @@ class Worker:
                     max_pending=self._settings.treadle_max_ack_pending,
                 )
                 await self._ensure_schedules(stream)
+                reminder.over()
                 return
             except NATS_ERRORS as error:
-                log.warning("the queue is not ready: %r", error)
+                self._tell_nats(no_jetstream(error))
+                reminder.waiting(no_jetstream(error))
                 await asyncio.sleep(ENSURE_RETRY_SECS)
 
     async def _ensure_schedules(self, stream: JetStreamContext) -> None:

@@ -12,6 +12,7 @@ import signal
 from collections.abc import Collection, Coroutine
 from typing import Any, TypeVar
 
+from treadle.patience import unless
 from treadle_worker.active import Stop
 from treadle_worker.execution import Executor
 
@@ -52,26 +53,11 @@ class Drain:
         self.hastened.set()
 
     async def unless_started(self, work: Coroutine[Any, Any, T]) -> T | None:
-        """Do something that may wait for long; None when the signal comes first, and it is given up.
-
-        It is done by the caller's own task: what it opens may have to be closed by the task that opened it.
-        """
-        giving_up = asyncio.timeout(None)
+        """Do something that may wait for long; None when the signal comes first, and it is given up."""
         started = asyncio.create_task(self.started.wait(), name="drain")
-
-        def give_up(_: object) -> None:
-            giving_up.reschedule(asyncio.get_running_loop().time())
-
         try:
-            async with giving_up:
-                started.add_done_callback(give_up)
-                return await work
-        except TimeoutError:
-            if not giving_up.expired():
-                raise
-            return None
+            return await unless(started, work)
         finally:
-            started.remove_done_callback(give_up)
             started.cancel()
 
     async def finish(self, executor: Executor, slots: Collection[asyncio.Task[None]]) -> None:

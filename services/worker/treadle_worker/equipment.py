@@ -5,17 +5,19 @@ from __future__ import annotations
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 
-from treadle.checkpoint.pool import checkpoint_pool
-from treadle.checkpoint.savers import Savers, open_savers
-from treadle.db.pool import Pool, connect_pool
+from treadle.checkpoint.savers import Savers
+from treadle.db.pool import Pool
 from treadle.db.runs import Runs
-from treadle.patience import patiently
+from treadle.readiness import Readiness
 from treadle.service import Given
-from treadle.store.opening import open_store
+from treadle.storage import open_storage
 from treadle.streaming import CancelBus, EventPublisher, StreamLimits, connect
 from treadle.telemetry.metrics import Metrics
 from treadle_worker.execution import Executor, Parts
 from treadle_worker.leases import LeaseKeeper
+
+# What a worker cannot work without, and what it can.
+NEEDED, USEFUL = ("postgres", "nats"), ("redis",)
 
 
 @dataclass(frozen=True)
@@ -31,27 +33,31 @@ class Equipment:
 
 
 async def equip(
-    stack: AsyncExitStack, given: Given, name: str, metrics: Metrics, *, pool_size: int
+    stack: AsyncExitStack,
+    given: Given,
+    name: str,
+    metrics: Metrics,
+    *,
+    pool_size: int,
+    readiness: Readiness | None = None,
 ) -> Equipment:
     """Open everything, waiting for the servers for as long as that takes.
 
     Args:
         name: tells this process apart in leases and logs.
         pool_size: connections of each of the two pools at the most.
+        readiness: is told how the servers are.
     """
-    settings = given.settings
-    pool = await patiently(
-        "Postgres",
-        lambda: connect_pool(settings.database_uri, size=pool_size, service="worker"),
+    settings, readiness = given.settings, readiness or Readiness(NEEDED, USEFUL)
+    storage = await open_storage(
+        stack,
+        given,
+        "worker",
+        pool_size=pool_size,
+        observe=metrics.checkpoint_write.observe,
+        tell=readiness.teller("postgres"),
     )
-    stack.push_async_callback(pool.close)
-    checkpoints = await stack.enter_async_context(
-        checkpoint_pool(settings.database_uri, size=pool_size, service="worker")
-    )
-    savers = await stack.enter_async_context(
-        open_savers(given.config, pool, checkpoints, metrics.checkpoint_write.observe, given.tracing)
-    )
-    store = await stack.enter_async_context(open_store(given.config, checkpoints, settings.database_uri))
+    pool, savers, store = storage.pool, storage.savers, storage.store
     redis = connect(settings.redis_uri)
     stack.push_async_callback(redis.aclose)
     limits = StreamLimits.of(settings)
@@ -75,4 +81,4 @@ async def equip(
             timeout_secs=settings.bg_job_timeout_secs,
         )
     )
-    return Equipment(pool, savers, runs, leases, executor, CancelBus(redis))
+    return Equipment(pool, savers, runs, leases, executor, CancelBus(redis, readiness.teller("redis")))

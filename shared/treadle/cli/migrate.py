@@ -11,12 +11,13 @@ from treadle.errors import ConfigError, TreadleError
 
 
 @click.command()
-def migrate() -> None:
-    """Bring the database at DATABASE_URI to the schema of this version.
+@click.option("--no-wait", is_flag=True, help="Fail at once when Postgres is not there.")
+def migrate(no_wait: bool) -> None:
+    """Bring the database at DATABASE_URI to the schema of this version, as soon as Postgres is there.
 
     Safe to run from several machines at once, and again. `treadle dev` does it by itself.
     """
-    applied = asyncio.run(_migrate(_database_uri()))
+    applied = asyncio.run(_migrate(_database_uri(), wait=not no_wait))
     for name in applied:
         click.echo(f"applied {name}")
     click.echo(f"{len(applied)} migrations applied." if applied else "The database is up to date.")
@@ -32,13 +33,13 @@ def _database_uri() -> str:
     )
 
 
-async def _migrate(uri: str) -> list[str]:
+async def _migrate(uri: str, *, wait: bool) -> list[str]:
     import asyncpg  # noqa: PLC0415 - the other commands should not pay for it
 
     from treadle import migrate as migrations  # noqa: PLC0415
 
     try:
-        return await migrations.migrate(uri)
+        return await (migrations.migrate_patiently if wait else migrations.migrate)(uri)
     except asyncpg.PostgresError as error:
         raise TreadleError(
             f"Postgres refused to migrate the database: {error}. Check the user, the password and the "

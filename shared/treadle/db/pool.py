@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator, Generator
 from contextlib import asynccontextmanager, contextmanager
 from datetime import datetime
@@ -15,6 +16,7 @@ from treadle.errors import ConfigError, Unavailable
 
 CONNECT_TIMEOUT_SECS = 5.0
 COMMAND_TIMEOUT_SECS = 30.0
+CLOSE_TIMEOUT_SECS = 3.0
 
 # One that is a pool's, or one of its own.
 Connection = asyncpg.Connection | PoolConnectionProxy
@@ -76,6 +78,15 @@ async def connect_pool(dsn: str, *, size: int, service: str) -> Pool:
             command_timeout=COMMAND_TIMEOUT_SECS,
             server_settings={"application_name": f"treadle-{service}"},
         )
+
+
+async def close_pool(pool: Pool) -> None:
+    """Close the connections in good order; at once, if Postgres does not answer any more."""
+    try:
+        async with asyncio.timeout(CLOSE_TIMEOUT_SECS):
+            await pool.close()
+    except TimeoutError:
+        pool.terminate()
 
 
 async def prepare(connection: Connection) -> None:

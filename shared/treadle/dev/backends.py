@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import urlsplit, urlunsplit
 
+from treadle.address import without_password
 from treadle.dev.servers import EmbeddedNats, EmbeddedPostgres, EmbeddedServer, EmbeddedValkey
 
 
@@ -43,18 +43,3 @@ def _embedded(title: str, variable: str, server: EmbeddedServer) -> Backend:
 
 def _users_own(title: str, variable: str, url: str) -> Backend:
     return Backend(title, variable, url, f"{without_password(url)}  (from {variable})")
-
-
-def without_password(url: str) -> str:
-    """The address, or the addresses between commas, as they may be shown."""
-    return ",".join(_one_without_password(part.strip()) for part in url.split(","))
-
-
-def _one_without_password(url: str) -> str:
-    parts = urlsplit(url)
-    credentials, at, host = parts.netloc.rpartition("@")
-    if ":" in credentials:
-        credentials = f"{credentials.partition(':')[0]}:***"
-    # A password may also stand among the parameters (`?password=`): only the place of a socket is shown.
-    query = "&".join(item for item in parts.query.split("&") if item.startswith("host="))
-    return urlunsplit((parts.scheme, f"{credentials}{at}{host}", parts.path, query, ""))

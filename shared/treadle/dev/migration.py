@@ -7,12 +7,12 @@ import os
 import sys
 
 from treadle.errors import TreadleError
-from treadle.migrate import migrate
+from treadle.migrate import migrate_patiently
 
 
 def main() -> None:
     try:
-        applied = asyncio.run(migrate(os.environ["DATABASE_URI"]))
+        applied = asyncio.run(migrate_patiently(os.environ["DATABASE_URI"]))
     except TreadleError as error:
         sys.exit(str(error))
     if applied:

@@ -9,6 +9,9 @@ from collections.abc import Awaitable, Callable
 import nats.errors
 from nats.aio.client import Client
 
+from treadle.address import without_password
+from treadle.patience import OK, Reminder, Tell, nobody
+
 log = logging.getLogger(__name__)
 
 RECONNECT_WAIT_SECS = 1
@@ -18,28 +21,59 @@ FLUSH_TIMEOUT_SECS = 2
 NATS_ERRORS = (OSError, TimeoutError, nats.errors.Error)
 
 
+def no_jetstream(error: Exception) -> str:
+    """What is to be said when NATS is there and its JetStream does not answer."""
+    return (
+        f"its JetStream does not answer ({type(error).__name__}). Start nats-server with `-js`, or wait for its cluster to "
+        "elect a leader."
+    )
+
+
 class Nats:
     """A connection that is retried from the start and for ever: NATS may come up after the service.
 
     Args:
         url: one or several addresses, separated by commas.
         on_connect: awaited after the first connection and after every reconnection.
+        tell: is told what is wrong, and OK when all is well.
     """
 
     def __init__(
-        self, url: str, *, name: str, on_connect: Callable[[], Awaitable[None]] | None = None
+        self,
+        url: str,
+        *,
+        name: str,
+        on_connect: Callable[[], Awaitable[None]] | None = None,
+        tell: Tell = nobody,
     ) -> None:
         self._url = url
         self._name = name
         self._on_connect = on_connect
+        self._tell = tell
         self._closing = False
         self._opened = asyncio.Event()
-        self._said = ""
+        self._problem = "not connected"
+        self._reminder = Reminder(f"NATS at {without_password(url)}")
         self.client = Client()
 
     @property
     def connected(self) -> bool:
         return self.client.is_connected
+
+    @property
+    def state(self) -> str:
+        """`ok`, or what is wrong."""
+        return OK if self.connected else self._problem
+
+    async def jetstream_state(self) -> str:
+        """`ok`, or what is wrong with NATS or its JetStream."""
+        if not self.connected:
+            return self._problem
+        try:
+            await self.client.jetstream().account_info()
+        except NATS_ERRORS as error:
+            return no_jetstream(error)
+        return OK
 
     async def opened(self) -> None:
         """Wait until NATS has been there once: from then on subscriptions can be made, and last."""
@@ -52,7 +86,7 @@ class Nats:
                 await self._open()
                 return
             except NATS_ERRORS as error:
-                self._say(str(error) or type(error).__name__)
+                self._say(error)
                 await asyncio.sleep(RECONNECT_WAIT_SECS)
 
     async def _open(self) -> None:
@@ -61,13 +95,16 @@ class Nats:
                 log.info("connection to NATS is back")
             if self._on_connect is not None:
                 await self._on_connect()
+            if self.connected:
+                self._tell(OK)
 
         async def disconnected() -> None:
             if not self._closing:
                 log.warning("connection to NATS lost, reconnecting")
+                self._tell("the connection was lost")
 
         async def failed(error: Exception) -> None:
-            self._say(str(error) or type(error).__name__)
+            self._say(error)
 
         await self.client.connect(
             [address.strip() for address in self._url.split(",")],
@@ -85,13 +122,16 @@ class Nats:
             pending_size=0,
         )
         self._opened.set()
+        self._reminder.over()
         await connected()
 
-    def _say(self, problem: str) -> None:
-        """Tell what is waited for, once for each problem: the client tries again every second."""
-        if not self._opened.is_set() and problem != self._said:
-            log.warning("waiting for NATS at %s: %s", self._url, problem)
-            self._said = problem
+    def _say(self, error: Exception) -> None:
+        """Tell what is waited for; the client itself tries again every second."""
+        self._problem = str(error) or type(error).__name__
+        if not self.connected:
+            self._tell(self._problem)
+        if not self._opened.is_set():
+            self._reminder.waiting(f"{self._problem}. Start it, or correct NATS_URL.")
 
     async def close(self) -> None:
         """Flush what was published and close."""

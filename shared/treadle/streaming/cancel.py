@@ -11,6 +11,7 @@ from redis.asyncio import Redis
 
 from treadle.errors import Unavailable
 from treadle.model import CancelAction
+from treadle.patience import Tell, nobody
 from treadle.streaming.connection import AWAY, Link, answered
 from treadle.streaming.pubsub import Message, open_pubsub
 
@@ -29,10 +30,15 @@ _decoder = msgspec.msgpack.Decoder(CancelSignal)
 
 
 class CancelBus:
-    """Tells every worker which run to stop; the worker that has it acts."""
+    """Tells every worker which run to stop; the worker that has it acts.
 
-    def __init__(self, redis: Redis) -> None:
+    Args:
+        tell: is told how Redis is, while somebody listens.
+    """
+
+    def __init__(self, redis: Redis, tell: Tell = nobody) -> None:
         self._redis = redis
+        self._tell = tell
 
     async def publish(self, run_id: UUID, action: CancelAction) -> None:
         """Signal a cancel that is already in the run's row.
@@ -51,7 +57,7 @@ class CancelBus:
 
     async def listen(self) -> AsyncGenerator[CancelSignal]:
         """Every signal from now on, reconnecting for ever. Close it, or cancel its task, to stop."""
-        link = Link("cancel signals")
+        link = Link("cancel signals", self._tell)
         while True:
             try:
                 async with open_pubsub(self._redis) as connection:

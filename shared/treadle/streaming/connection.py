@@ -13,6 +13,8 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
+from treadle.patience import OK, Tell, nobody
+
 log = logging.getLogger(__name__)
 
 CONNECT_TIMEOUT_SECS = 2.0
@@ -64,9 +66,14 @@ class Backoff:
 
 
 class Link:
-    """One use of Redis, as Redis comes and goes: each change is logged once, and what tries again is paced."""
+    """One use of Redis, as Redis comes and goes: each change is logged once, and what tries again is paced.
 
-    def __init__(self, what: str) -> None:
+    Args:
+        tell: is told how Redis is, after each use.
+    """
+
+    def __init__(self, what: str, tell: Tell = nobody) -> None:
+        self._tell = tell
         self.connected: bool | None = None
         """None: not known yet."""
         self._what = what
@@ -82,6 +89,7 @@ class Link:
         if self.connected is False:
             log.info("%s: Redis is back", self._what)
         self.connected = True
+        self._tell(OK)
         self._backoff.reset()
 
     def lost(self, why: BaseException | str) -> None:
@@ -89,6 +97,7 @@ class Link:
             self._lost_at = time.monotonic()
             log.warning("%s wait for Redis: %s", self._what, str(why) or type(why).__name__)
         self.connected = False
+        self._tell(str(why) or type(why).__name__)
 
     async def pause(self) -> None:
         """Wait until it is time to try again."""

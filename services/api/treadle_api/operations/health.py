@@ -14,6 +14,9 @@ from treadle.db.queue import Queue
 from treadle.db.run_events import RunEventOutbox
 from treadle.errors import Unavailable
 from treadle.messaging.connection import Nats
+from treadle.migrate import require_schema
+from treadle.patience import OK
+from treadle.readiness import NOT_YET
 from treadle.telemetry.metrics import Backlog, Metrics
 
 log = logging.getLogger(__name__)
@@ -21,29 +24,57 @@ log = logging.getLogger(__name__)
 CHECK_SECS = 2.0
 
 
-class HealthCheck:
-    """Asks Postgres, NATS and Redis whether they are there."""
+class Dependencies:
+    """Asks Postgres, NATS and Redis whether they are there, also while the API still waits for them.
 
-    def __init__(
-        self, pool: Pool, nats: Nats, redis: redis.asyncio.Redis, queue: Queue, metrics: Metrics
-    ) -> None:
-        self._pool = pool
+    Attributes:
+        postgres: what is wrong with Postgres, before there are connections to it.
+    """
+
+    def __init__(self, nats: Nats, redis: redis.asyncio.Redis) -> None:
+        self.postgres = NOT_YET
         self._nats = nats
         self._redis = redis
-        self._queue = queue
+        self._pool: Pool | None = None
+
+    def waits_for_postgres(self, why: str) -> None:
+        self.postgres = why
+
+    def has_postgres(self, pool: Pool) -> None:
+        self._pool = pool
+
+    async def check(self) -> dict[str, str]:
+        """`ok`, or what is wrong, for each dependency."""
+        postgres, nats, redis_state = await asyncio.gather(
+            self._postgres_state(), _state(self._nats.jetstream_state()), _state(self._redis_state())
+        )
+        return {"postgres": postgres, "nats": nats, "redis": redis_state}
+
+    async def _postgres_state(self) -> str:
+        return self.postgres if self._pool is None else await _state(_schema(self._pool))
+
+    async def _redis_state(self) -> str:
+        await self._redis.ping()
+        return OK
+
+
+async def _schema(pool: Pool) -> str:
+    await require_schema(pool)
+    return OK
+
+
+class HealthCheck:
+    """The health of what the API depends on, and its metrics."""
+
+    def __init__(self, dependencies: Dependencies, pool: Pool, metrics: Metrics) -> None:
+        self._dependencies = dependencies
+        self._queue = Queue(pool)
         self._run_events = RunEventOutbox(pool)
         self._metrics = metrics
 
     async def check(self) -> dict[str, str]:
         """`ok`, or what is wrong, for each dependency."""
-        postgres, redis_state = await asyncio.gather(
-            _state(self._pool.fetchval("select 1")), _state(self._redis.ping())
-        )
-        return {
-            "postgres": postgres,
-            "nats": "ok" if self._nats.connected else "not connected",
-            "redis": redis_state,
-        }
+        return await self._dependencies.check()
 
     async def metrics(self) -> bytes:
         """Prometheus text, with the queue as it is now; without it when Postgres is away."""
@@ -59,13 +90,12 @@ class HealthCheck:
         return self._metrics.render()
 
 
-async def _state(check: Awaitable[object]) -> str:
+async def _state(check: Awaitable[str]) -> str:
     try:
         async with asyncio.timeout(CHECK_SECS):
             with postgres_errors("checking its health"):
-                await check
+                return await check
     except TimeoutError:
         return f"no answer in {CHECK_SECS:g} seconds"
     except (Unavailable, RedisError, OSError) as error:
         return str(error)
-    return "ok"

@@ -1,0 +1,66 @@
+"""What clients meet first: the API, or before it is built an answer that says what it waits for."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from litestar.types import ASGIApp, Receive, Scope, Send
+from starlette.responses import JSONResponse
+from starlette.websockets import WebSocketClose
+
+from treadle.patience import OK
+from treadle_api.errors import RETRY_AFTER_SECS
+from treadle_api.operations.health import Dependencies
+
+# RFC 6455 and IANA: try again later.
+TRY_AGAIN_LATER = 1013
+
+
+class Door:
+    """Stands before the API, which is built once Postgres is there.
+
+    Until then `/` says that the process lives, `/ok` what is missing, and everything else that it is too early.
+
+    Args:
+        prefix: of all paths; empty for none.
+        silent: `/ok` does not tell which servers there are.
+    """
+
+    def __init__(self, dependencies: Dependencies, prefix: str, *, silent: bool) -> None:
+        self._dependencies = dependencies
+        self._prefix = prefix
+        self._silent = silent
+        self._app: ASGIApp | None = None
+
+    def open(self, app: ASGIApp) -> None:
+        """The API is there: hand everything on from now on."""
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if self._app is not None:
+            await self._app(scope, receive, send)
+        else:
+            await self._too_early(scope, receive, send)
+
+    async def _too_early(self, scope: Any, receive: Any, send: Any) -> None:
+        path: str = scope["path"].removeprefix(self._prefix)
+        if scope["type"] == "websocket":
+            answer = WebSocketClose(TRY_AGAIN_LATER)
+        elif path in ("", "/"):
+            answer = JSONResponse({"ok": True, "services": {}})
+        elif path == "/ok":
+            answer = self._refusal({"ok": False, "services": await self._services()})
+        else:
+            answer = self._refusal({"detail": self._detail()})
+        await answer(scope, receive, send)
+
+    async def _services(self) -> dict[str, str]:
+        return {} if self._silent else await self._dependencies.check()
+
+    def _detail(self) -> str:
+        why = self._dependencies.postgres
+        told = "" if why == OK or self._silent else f" It waits for Postgres: {why}"
+        return f"The API is starting, and takes requests when it is ready; try again.{told}"
+
+    def _refusal(self, body: dict[str, Any]) -> JSONResponse:
+        return JSONResponse(body, 503, headers={"retry-after": RETRY_AFTER_SECS})
