@@ -139,7 +139,7 @@ async def test_an_attempt_alone_ends_as_any_other_does(tmp_path: Path) -> None:
     async with place(tmp_path, BG_JOB_TIMEOUT_SECS="6") as (stack, runs):
         for label in (*deadly, "memory"):
             await runs.last_attempt(label, "poison", how=label)
-        await runs.last_attempt("late", "poison", fuse=str(runs.fuse))
+        await runs.last_attempt("late", "poison", how="stuck")
         await runs.last_attempt("cancelled", "three_steps")
         workers = await stack.start("worker", "worker")
         await marked(runs.log, "dwell", 1, LONG_SECS)

@@ -7,6 +7,7 @@ import ctypes
 import os
 import resource
 import signal
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -61,6 +62,8 @@ async def die(state: PoisonState) -> dict[str, Any]:
     mark(state, "die")
     while fuse is not None and not fuse.exists():  # noqa: ASYNC110 - a file tells nobody of itself
         await asyncio.sleep(0.02)
+    if state.get("how") == "stuck":
+        await asyncio.to_thread(time.sleep, 3600)
     WAYS[state.get("how", "exit")]()
     return {"done": ["survived"]}
 

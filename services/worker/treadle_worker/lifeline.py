@@ -70,10 +70,15 @@ class ParentEnd:
         with suppress(OSError):
             self._socket.send(word)
 
-    def last_words(self) -> list[str] | None:
-        """What the process, which has ended, has said of its runs; None: it was cut short."""
+    async def last_words(self) -> list[str] | None:
+        """Wait for what the process says of its runs at its end; None: the line is closed, and it has said nothing."""
+        said = b""
         try:
-            said = self._socket.recv(LONGEST_WORD)
+            while not said.endswith(END):
+                word = await asyncio.get_running_loop().sock_recv(self._socket, LONGEST_WORD)
+                if not word:
+                    return None
+                said += word
         except OSError:
             return None
-        return said.removesuffix(END).decode().split() if said.endswith(END) else None
+        return said.removesuffix(END).decode().split()

@@ -39,6 +39,8 @@ LONGEST_TURN_SECS = 15.0
 AGAIN_SECS = 1.0
 # To load the graphs, to connect, to let go: on top of the time that an attempt may take.
 AROUND_SECS = 300.0
+# From its last words to its end.
+LAST_SECS = 3.0
 
 
 class Solitude:
@@ -90,9 +92,7 @@ class Solitude:
                 log.error("no process could be started for a run of thread %s: %s", thread_id, error)
                 self._metrics.solitary_attempts["not_begun"].inc()
                 return AGAIN_SECS
-            line = ParentEnd(ours)
-            await self._ended(process, line)
-            ended = line.last_words()
+            ended = await self._ended(process, ParentEnd(ours))
         if ended is None:
             return await self._testify(thread_id, name, process)
         self._metrics.solitary_attempts["ended" if ended else "left"].inc()
@@ -100,19 +100,25 @@ class Solitude:
             self._metrics.runs_ended[status].inc()
         return 0
 
-    async def _ended(self, process: Process, line: ParentEnd) -> None:
-        """Wait until it has ended; one that takes longer than any attempt may hangs, and is killed."""
+    async def _ended(self, process: Process, line: ParentEnd) -> list[str] | None:
+        """Wait until it has ended, and return its last words. One that takes longer than any attempt may hangs, and is killed."""
         passing = asyncio.create_task(self._pass_on(line), name="pass on the drain")
+        words = asyncio.create_task(line.last_words(), name="last words")
+        exited = asyncio.create_task(process.wait(), name="exit")
         try:
-            async with asyncio.timeout(self._longest_secs):
-                await process.wait()
-        except TimeoutError:
-            log.error("process %s hangs and is killed", process.pid)
+            await asyncio.wait(
+                {words, exited}, timeout=self._longest_secs, return_when=asyncio.FIRST_COMPLETED
+            )
+            # A thread that a node has left behind may keep it from ending; a process that it has, the line from closing.
+            await asyncio.wait({words, exited}, timeout=LAST_SECS)
+            return words.result() if words.done() else None
         finally:
             passing.cancel()
+            words.cancel()
             if process.returncode is None:
+                log.warning("process %s does not end, and is killed", process.pid)
                 process.kill()
-                await process.wait()
+            await exited
 
     async def _pass_on(self, line: ParentEnd) -> None:
         await self._drain.started.wait()
