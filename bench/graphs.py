@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import operator
+import os
+import socket
+import time
 from typing import Annotated, Protocol, TypedDict
 
 from langgraph.config import get_stream_writer
@@ -46,6 +50,22 @@ async def rest(state: State) -> State:
     return {"items": ["slept"]}
 
 
+class Place(TypedDict, total=False):
+    """The UDP port of this machine to report to, and as whom."""
+
+    port: int
+    label: str
+
+
+async def stay(state: Place) -> Place:
+    """Report where this is executed, and since when; then stay for ever."""
+    mark = {"label": state.get("label"), "pid": os.getpid(), "since": time.time()}
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as out:
+        out.sendto(json.dumps(mark).encode(), ("127.0.0.1", state.get("port", 0)))
+    await asyncio.Event().wait()
+    return {}
+
+
 def steps(*nodes: Node) -> CompiledStateGraph[State, None, State, State]:
     """A graph that goes through the nodes one after the other."""
     graph = StateGraph(State)
@@ -63,3 +83,4 @@ echo = steps(answer)
 stream = steps(emit)
 sleep = steps(rest)
 chain = steps(answer, answer, answer, answer, answer)
+staying = StateGraph(Place).add_node("stay", stay).add_edge(START, "stay").compile()

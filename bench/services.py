@@ -31,20 +31,12 @@ async def serving(servers: Servers, names: Sequence[str], logs: Path, **settings
         ServiceFailed: one of them has ended before it was told to.
     """
     port = free_port()
-    environment = {
-        **os.environ,
-        "DATABASE_URI": servers.postgres.url,
-        "NATS_URL": servers.nats.url,
-        "REDIS_URI": servers.valkey.url,
-        "LANGGRAPH_CONFIG": str(CONFIG),
-        "TREADLE_PORT": str(port),
-        **settings,
-    }
+    configured = environment(servers, TREADLE_PORT=str(port), **settings)
     async with AsyncExitStack() as stack:
         running: list[tuple[Process, Path]] = []
         for number, name in enumerate(names):
             log = logs / f"{name}-{number}.log"
-            running.append((await stack.enter_async_context(_process(name, log, environment)), log))
+            running.append((await stack.enter_async_context(service(name, log, configured)), log))
         async with asyncio.timeout(READY_SECS):
             await until_ok(HOST, port)
         yield f"http://{HOST}:{port}"
@@ -54,8 +46,21 @@ async def serving(servers: Servers, names: Sequence[str], logs: Path, **settings
                 raise ServiceFailed("\n".join([f"{log.stem} ended by itself. Its last lines:", *lines]))
 
 
+def environment(servers: Servers, **settings: str) -> dict[str, str]:
+    """What services on these servers are configured by."""
+    return {
+        **os.environ,
+        "DATABASE_URI": servers.postgres.url,
+        "NATS_URL": servers.nats.url,
+        "REDIS_URI": servers.valkey.url,
+        "LANGGRAPH_CONFIG": str(CONFIG),
+        **settings,
+    }
+
+
 @asynccontextmanager
-async def _process(name: str, log: Path, environment: dict[str, str]) -> AsyncGenerator[Process]:
+async def service(name: str, log: Path, environment: dict[str, str]) -> AsyncGenerator[Process]:
+    """Run one service; leaving the context stops it, unless it has ended."""
     with log.open("wb") as out:
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", f"treadle_{name}"), env=environment, stdout=out, stderr=STDOUT

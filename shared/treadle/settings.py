@@ -75,15 +75,23 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         ),
     ] = 3
     bg_job_shutdown_grace_period_secs: Annotated[
-        float, SecondsOrNone, doc("How long a worker lets its runs finish after SIGTERM.")
+        float,
+        SecondsOrNone,
+        doc(
+            "How long a worker lets its runs finish after SIGTERM; in the last 5 seconds they begin no other step."
+        ),
     ] = 180
 
     treadle_route: Annotated[
         str, doc("The route (worker pool) that a worker pulls from."), Meta(pattern=r"^[A-Za-z0-9_-]{1,64}$")
     ] = "default"
     treadle_lease_secs: Annotated[
-        float, Seconds, doc("A run whose worker is silent this long goes to another worker.")
-    ] = 15
+        float,
+        Meta(ge=1, le=YEAR_SECS),
+        doc(
+            "A run whose worker is silent this long goes to another worker; from 2 on within 2 seconds more."
+        ),
+    ] = 30
     treadle_max_ack_pending: Annotated[
         int, Positive, doc("Threads in work at the same time over all workers of a route.")
     ] = 10_000

@@ -19,12 +19,15 @@ from watchfiles import awatch  # pyright: ignore[reportUnknownVariableType]
 
 from tests.e2e.steps import begun, events, join, new_thread, numbers, values, wait
 from tests.stack import Stack, marks, running_stack
+from treadle_worker.drain import LAST_STEP_SECS
 from treadle_worker.execution import STOP_GRACE_SECS
 
 LEASE_SECS = 3.0
 LEASE = {"TREADLE_LEASE_SECS": str(LEASE_SECS)}
-# From the death of a worker to the takeover: what the issue of the protocol promises.
+# From the death of a worker to the takeover, and all that is left of twenty runs to do then.
 TAKEOVER_SECS = LEASE_SECS + 5
+# A worker that is told to stop begins no other step, and the one that is on has all the time that it needs.
+LAST_STEP = {"TREADLE_LEASE_SECS": "60", "BG_JOB_SHUTDOWN_GRACE_PERIOD_SECS": str(LAST_STEP_SECS)}
 
 
 async def marked(log: Path, what: str, count: int, secs: float = 30) -> None:
@@ -263,7 +266,7 @@ async def test_a_node_that_blocks_longer_than_the_lease_keeps_all_leases(tmp_pat
 
 async def test_a_draining_worker_hands_its_run_to_another_at_once(tmp_path: Path) -> None:
     log, gate = tmp_path / "marks", tmp_path / "gate"
-    async with running_stack("api", "worker", "worker", TREADLE_LEASE_SECS="60") as stack:
+    async with running_stack("api", "worker", "worker", **LAST_STEP) as stack:
         client = stack.services("api")[0].client
         thread = await new_thread(client)
         run = await client.runs.create(thread, "three_steps", input=input_of(log, gate), durability="sync")
@@ -289,7 +292,7 @@ async def test_a_draining_worker_hands_its_run_to_another_at_once(tmp_path: Path
 async def test_a_run_that_comes_due_meanwhile_waits_for_one_that_was_handed_back(tmp_path: Path) -> None:
     """It was accepted before that one; the second attempt of that one must find its own checkpoint as the newest."""
     log, gate = tmp_path / "marks", tmp_path / "gate"
-    async with running_stack("api", "worker", TREADLE_LEASE_SECS="60") as stack:
+    async with running_stack("api", "worker", **LAST_STEP) as stack:
         client = stack.services("api")[0].client
         thread = await new_thread(client)
         delayed = await client.runs.create(

@@ -42,7 +42,7 @@ async def test_what_comes_due_while_a_worker_stops_goes_to_another_at_once(
     await ensure_due_consumer(stream, ROUTE, max_pending=10)
     publisher = WakeupPublisher(connection, 1)
     stopping = asyncio.create_task(
-        DueRuns(due_inbox(stream, ROUTE), pool, publisher, Metrics(), kept).run(), name="due"
+        DueRuns(due_inbox(connection.client, ROUTE), pool, publisher, Metrics(), kept).run(), name="due"
     )
     await asked_for(stream, ROUTE)
     stopping.cancel()
@@ -50,7 +50,7 @@ async def test_what_comes_due_while_a_worker_stops_goes_to_another_at_once(
 
     due = DueRun(uuid4(), uuid4(), ROUTE, 0, datetime.now(UTC))
     await stream.publish(due_subject(ROUTE), msgspec.msgpack.encode(due))
-    other = due_inbox(stream, ROUTE)
+    other = due_inbox(connection.client, ROUTE)
 
     delivery = await other.pull(5)
     info = await stream.consumer_info(DELAYS_STREAM, route_consumer(ROUTE))

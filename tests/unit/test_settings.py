@@ -39,9 +39,9 @@ def test_a_postgres_address_may_have_any_of_libpqs_forms(uri: str) -> None:
 
 
 def test_values_are_typed() -> None:
-    loaded = settings.load({**ADDRESSES, "N_JOBS_PER_WORKER": "4", "TREADLE_LEASE_SECS": "0.5"})
+    loaded = settings.load({**ADDRESSES, "N_JOBS_PER_WORKER": "4", "TREADLE_LEASE_SECS": "2.5"})
 
-    assert (loaded.n_jobs_per_worker, loaded.treadle_lease_secs) == (4, 0.5)
+    assert (loaded.n_jobs_per_worker, loaded.treadle_lease_secs) == (4, 2.5)
 
 
 def test_an_empty_variable_counts_as_not_set() -> None:
@@ -66,6 +66,7 @@ def test_every_missing_variable_is_named_at_once() -> None:
         ("BG_JOB_TIMEOUT_SECS", "nan"),
         ("BG_JOB_MAX_RETRIES", "0"),
         ("BG_JOB_SHUTDOWN_GRACE_PERIOD_SECS", "-0.1"),
+        ("TREADLE_LEASE_SECS", "0.5"),
         ("TREADLE_PORT", "65536"),
         ("TREADLE_ROUTE", "gpu.pool"),
         ("LOG_LEVEL", "LOUD"),

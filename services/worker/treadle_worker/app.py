@@ -130,17 +130,16 @@ class Worker:
         stack.push_async_callback(self._nats.close)
         delivery = webhook_delivery(equipment.pool, self._sender, settings, self._metrics)
         webhooks = Outbox[UUID](delivery.for_run, at_once=WEBHOOKS_AT_ONCE, waiting=WEBHOOKS_WAITING)
-        stream = self._nats.client.jetstream()
         spans = Spans(self._given.tracing, settings.treadle_route)
         work = self._work(equipment, spans, webhooks)
         slots = [
-            Slot(wakeup_inbox(stream, settings.treadle_route), work, spans, self._drain.started)
+            Slot(wakeup_inbox(self._nats.client, settings.treadle_route), work, spans, self._drain.started)
             for _ in range(settings.n_jobs_per_worker)
         ]
         wakeups = WakeupPublisher(self._nats, settings.treadle_nats_replicas)
         due = [
             DueRuns(
-                due_inbox(stream, settings.treadle_route),
+                due_inbox(self._nats.client, settings.treadle_route),
                 equipment.pool,
                 wakeups,
                 self._metrics,

@@ -1,7 +1,8 @@
 """The drain: what a worker does with its runs when it is told to stop.
 
-It stops pulling at once. Runs may finish for the grace period; then they stop before their next step; a step that
-takes too long is broken off. Runs that did not finish are handed back, and another worker resumes them at once.
+It stops pulling at once. Runs may finish for the grace period; in its last seconds they stop before their next step, and when
+it is over the step is broken off. Runs that did not finish are handed back, and another worker resumes them at once: within
+a second of the end of the grace period, or of the signal when there is none (docs/reliability.md).
 """
 
 from __future__ import annotations
@@ -13,15 +14,16 @@ from collections.abc import Collection, Coroutine
 from typing import Any, TypeVar
 
 from treadle.patience import unless
-from treadle_worker.active import Stop
 from treadle_worker.execution import Executor
 
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-# A step that is not over this long after the grace period is broken off.
+# In the last seconds of the grace period no run begins another step: what a step has done by its end is kept.
 LAST_STEP_SECS = 5.0
+# A step that is not over this long after the grace period is broken off.
+LAST_MOMENT_SECS = 0.2
 
 
 class Drain:
@@ -65,13 +67,16 @@ class Drain:
         log.info("draining: %s runs have %g seconds to finish", len(executor.active), self._grace_secs)
         hastened = asyncio.create_task(self.hastened.wait(), name="hastened")
         everything = asyncio.gather(*slots)
-        await asyncio.wait(
-            {everything, hastened}, timeout=self._grace_secs, return_when=asyncio.FIRST_COMPLETED
-        )
-        hastened.cancel()
+        last_secs = min(LAST_STEP_SECS, self._grace_secs)
+
+        async def wait(secs: float) -> None:
+            await asyncio.wait({everything, hastened}, timeout=secs, return_when=asyncio.FIRST_COMPLETED)
+
+        await wait(self._grace_secs - last_secs)
         for active in executor.active:
             active.drain()
-        await asyncio.wait({everything}, timeout=LAST_STEP_SECS)
-        for active in executor.active:
-            active.stop(Stop.DRAIN)
+        await wait(last_secs)
+        hastened.cancel()
+        await asyncio.wait({everything}, timeout=LAST_MOMENT_SECS)
+        executor.hand_back()
         await everything

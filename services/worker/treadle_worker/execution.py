@@ -94,6 +94,7 @@ class Executor:
         self._active: set[ActiveRun] = set()
         self._ending: dict[tuple[UUID, int], Ending] = {}
         self._left_behind: set[asyncio.Task[None]] = set()
+        self._handing_back = False
 
     @property
     def active(self) -> frozenset[ActiveRun]:
@@ -105,8 +106,16 @@ class Executor:
         attempts = [active for active in self._active if active.run.run_id == run_id]
         return max(attempts, key=lambda active: active.run.attempt, default=None)
 
+    def hand_back(self) -> None:
+        """Stop all runs, and those whose claim is under way, so that they go on elsewhere."""
+        self._handing_back = True
+        for active in self._active:
+            active.stop(Stop.DRAIN)
+
     async def execute(self, active: ActiveRun) -> Ended | HandedBack | Lost:
         """Run one attempt to whatever end it comes."""
+        if self._handing_back:
+            return HandedBack()
         parts, run = self._parts, active.run
         if run.attempt == 1 and run.started_at is not None:
             parts.metrics.wait.observe((run.started_at - (run.not_before or run.created_at)).total_seconds())

@@ -30,14 +30,19 @@ select r.run_id, r.thread_id, r.route, r.attempt, greatest(r.updated_at, r.not_b
 """
 # Runs whose worker is dead, hangs, or is cut off.
 LEASELESS = """
-select r.run_id, r.thread_id, r.route, r.attempt,
+select r.run_id, r.thread_id, r.route, r.attempt, l.lease_until as since,
        extract(epoch from clock_timestamp() - l.lease_until)::float8 as waited_secs
   from treadle.lease l join treadle.run r using (run_id)
  where l.lease_until < statement_timestamp() order by l.lease_until limit $1
 """
+# How long the next lease to end will last.
+NEXT_LEASE_END = """
+select extract(epoch from min(lease_until) - clock_timestamp())::float8 from treadle.lease
+ where lease_until >= statement_timestamp()
+"""
 # Delayed runs that have come due since the last look. Many may be due at the same moment: the run's id orders those.
 COME_DUE = """
-select run_id, thread_id, route, attempt, not_before, 0::float8 as waited_secs from treadle.run
+select run_id, thread_id, route, attempt, not_before as since, not_before, 0::float8 as waited_secs from treadle.run
  where status = 'pending' and not_before is not null and not_before <= statement_timestamp()
    and not_before >= $1 and (not_before, run_id) > ($1, $2)
  order by not_before, run_id limit $3
@@ -51,12 +56,13 @@ select route, count(*) as depth,
 
 
 class WaitingRun(msgspec.Struct, frozen=True):
-    """A run that somebody must be told of, and for how long it has waited for that."""
+    """A run that somebody must be told of, and since when it has waited for that."""
 
     run_id: UUID
     thread_id: UUID
     route: str
     attempt: int
+    since: datetime
     waited_secs: float
 
 
@@ -68,7 +74,6 @@ class WaitingPlace(NamedTuple):
 
 
 class OverdueRun(WaitingRun, frozen=True):
-    since: datetime
     seq: int
 
     @property
@@ -122,6 +127,10 @@ class Queue:
     async def leaseless(self, limit: int) -> list[WaitingRun]:
         """Running runs whose lease has ended."""
         return _each(WaitingRun, await self._pool.fetch(LEASELESS, limit))
+
+    async def next_lease_end(self) -> float | None:
+        """Seconds until a lease ends, if nobody extends it; None: there is no lease that has not ended."""
+        return await self._pool.fetchval(NEXT_LEASE_END)
 
     async def come_due(self, after: DuePlace, limit: int) -> list[DueRun]:
         """Delayed runs behind a place that are due now and not taken, in the order of their moments."""

@@ -18,6 +18,7 @@ from uuid import UUID
 
 import msgspec
 import nats.js.errors
+from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.js import JetStreamContext
 from nats.js.api import AckPolicy, ConsumerConfig, Header, RetentionPolicy, StorageType, StreamConfig
@@ -161,9 +162,9 @@ class DueDelivery:
         await self._message.nak(delay=max(delay_secs, 0.01))
 
 
-def due_inbox(stream: JetStreamContext, route: str) -> Inbox[DueDelivery]:
+def due_inbox(client: Client, route: str) -> Inbox[DueDelivery]:
     """What has come due on a route."""
-    return Inbox(stream, DELAYS_STREAM, route_consumer(route), _delivery)
+    return Inbox(client, DELAYS_STREAM, route_consumer(route), _delivery)
 
 
 def _delivery(message: Msg) -> DueDelivery:

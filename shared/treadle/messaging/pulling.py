@@ -25,6 +25,7 @@ EXPIRES_SECS = 10.0
 # It says this often that it still does; when it falls silent for longer, it has forgotten the request.
 HEARTBEAT_SECS = 1.0
 SILENCE_SECS = 2.5
+CLOSE_SECS = 2.0
 
 STATUS = "Status"
 HEARTBEAT = "100"
@@ -56,7 +57,7 @@ class Pull:
         left = most
         while left:
             message = await self._next()
-            status = _status(message)
+            status = status_of(message)
             if status is None:
                 left -= 1
                 yield message
@@ -83,7 +84,7 @@ class Pull:
             raise PullLost("nats: the server fell silent") from None
 
 
-def _status(message: Msg) -> str | None:
+def status_of(message: Msg) -> str | None:
     """What the server says of the request; None: this is a message, whatever its publisher wrote into its headers."""
     return None if message.reply else (message.headers or {}).get(STATUS)
 
@@ -106,7 +107,10 @@ async def pulling(client: Client, stream: str, consumer: str) -> AsyncGenerator[
 
 async def _give_up(client: Client, subscription: Subscription, arrived: asyncio.Queue[Msg]) -> None:
     try:
-        if not client.is_closed:
+        if client.is_connected:
+            async with asyncio.timeout(CLOSE_SECS):
+                await subscription.drain()  # all that the server has sent has arrived then
+        elif not client.is_closed:
             await subscription.unsubscribe()
         while not arrived.empty():
             message = arrived.get_nowait()

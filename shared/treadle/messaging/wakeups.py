@@ -34,8 +34,9 @@ log = logging.getLogger(__name__)
 
 PUBLISH_TIMEOUT_SECS = 1.0
 DEDUPLICATION_SECS = 120
-# AckWait is this much longer than the lease in Postgres: when a message comes again, the lease has ended.
-ACK_WAIT_MARGIN_SECS = 2.0
+# AckWait is this much longer than the lease in Postgres, which begins a claim later than the delivery: when a message comes
+# again, the lease has ended. No longer, as without a scheduler it is what runs of a dead worker wait for.
+ACK_WAIT_MARGIN_SECS = 0.5
 
 
 class Wakeup(msgspec.Struct, frozen=True):
@@ -207,9 +208,9 @@ class Delivery:
             log.debug("answer to a wake-up of thread %s lost: %r", self.thread_id, error)
 
 
-def wakeup_inbox(stream: JetStreamContext, route: str) -> Inbox[Delivery]:
+def wakeup_inbox(client: Client, route: str) -> Inbox[Delivery]:
     """The wake-ups of a route: one of these per slot, so that a worker never holds more than it can work on."""
-    return Inbox(stream, RUNS_STREAM, route_consumer(route), _delivery)
+    return Inbox(client, RUNS_STREAM, route_consumer(route), _delivery)
 
 
 def _delivery(message: Msg) -> Delivery:
