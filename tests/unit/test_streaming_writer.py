@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
 from treadle.errors import Fenced
 from treadle.streaming import EventPublisher, EventWriter, StreamLimits, connect
+from treadle.streaming.append import Outcome
+from treadle.streaming.batch import END, arrived
 
 NOBODY = "unix:///nonexistent/valkey.sock"
 
@@ -54,6 +58,31 @@ def test_a_writer_whose_lease_is_over_sends_nothing_and_takes_nothing() -> None:
     assert writer.fenced
     with pytest.raises(Fenced, match="Attempt 1 of run run"):
         writer.write("values", b"{}")
+
+
+async def test_what_the_end_of_the_lease_held_back_is_sent_when_the_outcome_is_committed() -> None:
+    """No newer attempt existed then: a client must not miss events of a run that has succeeded."""
+    writer = a_writer(StreamLimits(close_secs=0.1), lease=False)
+    writer.write("metadata", b"{}")
+    writer.write("custom", b"{}")
+    assert writer.cut() is None
+    closing = asyncio.create_task(writer.close({"status": "success"}))
+    await asyncio.sleep(0)
+    entry = writer.cut()
+    assert entry is not None
+    batch = arrived(entry.payload)
+    assert batch is not None
+    assert [event.event for event in batch.events] == ["metadata", "custom", END]
+    writer.settle(Outcome.WRITTEN)
+    await closing
+
+
+async def test_what_the_end_of_the_lease_held_back_goes_with_a_run_that_goes_on_elsewhere() -> None:
+    writer = a_writer(lease=False)
+    writer.write("metadata", b"{}")
+    assert writer.cut() is None
+    await writer.close(None)
+    assert writer.cut() is None
 
 
 async def test_a_producer_does_not_wait_where_nobody_sends() -> None:

@@ -70,6 +70,7 @@ class EventWriter:
         self._sending: _Cut | None = None
         self._enlisted = False
         self._closed = False
+        self._overtaken = False
         self._waiters: list[Future[None]] = []
         self._flushed: Future[None] | None = None
 
@@ -112,17 +113,18 @@ class EventWriter:
         """Send what is left, then the end marker with `end` as its payload; None: the run goes on elsewhere.
 
         Give `end` only after the outcome is committed: that proves that no newer attempt exists, so the lease
-        is not asked any more. Never raises. A Redis that is away is waited for `close_secs`, counted from when it
+        is not asked any more, and what it held back is sent after all. Never raises. A Redis that is away is waited for `close_secs`, counted from when it
         went: during a long outage runs end without waiting.
         """
         with self._lock:
             if self._closed:
                 return
             self._closed = True
-            if end is not None and not self.fenced:
+            if end is not None and not self._overtaken:
                 self._lease_valid = _always
+                self.fenced = False
                 self._put(batch.END, json.encode(end))
-            if not self._bytes:
+            if self.fenced or not self._bytes:
                 return
             flushed: Future[None] = Future()
             self._flushed = flushed
@@ -139,14 +141,21 @@ class EventWriter:
     # The publisher's side: these run on its loop only.
 
     def cut(self) -> Entry | None:
-        """The next batch to send; the same one again until its outcome is known; None when there is none."""
-        if not self.fenced and not self._lease_valid():
-            self._fence()
+        """The next batch to send; the same one again until its outcome is known; None when there is none.
+
+        Once the lease is over by this process's clock none is sent, and what waits is held back: whether a newer attempt
+        exists only the database knows.
+        """
         with self._lock:
-            if self._sending is None and self._buffer:
+            over = not self.fenced and not self._lease_valid()
+            self.fenced |= over
+            if not self.fenced and self._sending is None and self._buffer:
                 self._sending = self._cut()
-            self._enlisted = self._sending is not None
-            return self._sending.entry if self._sending else None
+            entry = self._sending.entry if self._sending and not self.fenced else None
+            self._enlisted = entry is not None
+        if over:
+            self.release()
+        return entry
 
     def settle(self, outcome: Outcome) -> None:
         """Take note of what became of the batch that was cut last."""
@@ -205,7 +214,8 @@ class EventWriter:
             self._release_close()
 
     def _fence(self) -> None:
-        self.fenced = True
+        """A newer attempt has written."""
+        self.fenced = self._overtaken = True
         self._discard()
 
     def _discard(self) -> None:
