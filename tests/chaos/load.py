@@ -170,7 +170,12 @@ class ThreadLoad:
         """Whether a request whose answer was lost has made a run: then it is accepted after all."""
 
         async def look(client: LangGraphClient) -> list[Any]:
-            return cast("list[Any]", await client.runs.list(self._thread, limit=100))
+            try:
+                return cast("list[Any]", await client.runs.list(self._thread, limit=100))
+            except APIError as error:
+                if status_of(error) != 404:  # the run would have made the thread too
+                    raise
+                return []
 
         for run in await self._patiently(look):
             if (run["metadata"] or {}).get("label") == asked.label:

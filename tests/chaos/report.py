@@ -11,8 +11,8 @@ from bench.report import place_and_time, table, write_between
 
 from tests.chaos.figures import Figures
 
-BEGIN = "<!-- figures: written by `make chaos` -->"
-END = "<!-- end of figures -->"
+BEGIN = "<!-- chaos:begin -->"
+END = "<!-- chaos:end -->"
 HEAD = ("accepted", "executed", "resumed", "rolled back", "lost", "doubled", "out of order", "other")
 MORE = ("streams", "reconnects", "zombie marks", "recovery, s", "secs")
 

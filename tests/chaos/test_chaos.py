@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import random
 
+import pytest
+
 from tests.chaos.checks import violations
 from tests.chaos.deck import deal
 from tests.chaos.plan import Scale
@@ -13,6 +15,7 @@ from tests.chaos.story import story_of
 SCALE = Scale(threads=40, load_secs=8.0, outage_secs=6.0)
 
 
+@pytest.mark.timeout(400)
 async def test_a_round_of_mixed_load_under_faults_keeps_every_promise() -> None:
     seed = random.SystemRandom().randrange(20_000_000)
     evidence = await play(Round(seed, SCALE, deal(seed, SCALE)))
