@@ -92,6 +92,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             "A run whose worker is silent this long goes to another worker; from 2 on within 2 seconds more."
         ),
     ] = 30
+    treadle_stuck_secs: Annotated[
+        float,
+        Seconds,
+        doc(
+            "A worker whose event loop is blocked for this long although it has a run to end gives all up and ends itself."
+        ),
+    ] = 15
     treadle_max_ack_pending: Annotated[
         int, Positive, doc("Threads in work at the same time over all workers of a route.")
     ] = 10_000

@@ -68,3 +68,12 @@ class ActiveRun:
     def drain(self) -> None:
         """Stop the graph before its next step; what the present step does is kept."""
         self.control.request_drain()
+
+
+def timed_out(run: Run, timeout_secs: float) -> dict[str, str]:
+    """The error of an attempt that has had its time."""
+    return {
+        "error": "RunTimeout",
+        "message": f"attempt {run.attempt} took longer than {timeout_secs:g} seconds (BG_JOB_TIMEOUT_SECS); "
+        "the last checkpoint is kept",
+    }

@@ -20,7 +20,7 @@ from treadle.telemetry.metrics import Metrics
 from treadle.webhooks.outbox import Outbox
 from treadle_worker import cancels
 from treadle_worker.drain import Drain
-from treadle_worker.equipment import Equipment, equip
+from treadle_worker.equipment import Equipment, end_what_does_not_end, equip
 from treadle_worker.lifeline import DRAIN, HASTEN, ChildEnd, die_with_parent
 from treadle_worker.slot import Work
 from treadle_worker.spans import Spans
@@ -58,6 +58,8 @@ class Alone:
         self._thread_id = thread_id
         self._line = line
         self._metrics = Metrics()
+        settings = given.settings
+        self._lease = Lease(name, settings.treadle_lease_secs, settings.bg_job_max_retries, alone=True)
         self._drain = Drain(given.settings.bg_job_shutdown_grace_period_secs)
 
     async def run(self) -> None:
@@ -69,11 +71,22 @@ class Alone:
         ):  # they may come to the whole group, besides the worker's word
             asyncio.get_running_loop().add_signal_handler(number, self._drain.begin)
         async with AsyncExitStack() as stack:
-            opening = equip(stack, self._given, self._name, self._metrics, pool_size=self._pool_size)
+            opening = equip(
+                stack,
+                self._given,
+                self._name,
+                self._metrics,
+                lease=self._lease,
+                drain=self._drain,
+                runs_at_once=1,
+                pool_size=self._pool_size,
+            )
             equipment = await self._drain.unless_started(opening)
             if equipment is not None:
                 await self._execute(equipment)
         self._line.say_end(self._statuses())
+        if equipment is not None:
+            end_what_does_not_end(equipment.executor, self._given.tracing)
 
     @property
     def _pool_size(self) -> int:
@@ -106,7 +119,7 @@ class Alone:
             equipment.runs,
             equipment.leases,
             equipment.executor,
-            Lease(self._name, settings.treadle_lease_secs, settings.bg_job_max_retries, alone=True),
+            self._lease,
             self._metrics,
             spans,
             Outbox[UUID](_deliver_none, at_once=0, waiting=0),

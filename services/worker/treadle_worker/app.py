@@ -33,7 +33,7 @@ from treadle.webhooks.outbox import Outbox
 from treadle_worker import cancels
 from treadle_worker.drain import Drain
 from treadle_worker.due import DueRuns
-from treadle_worker.equipment import NEEDED, USEFUL, Equipment, equip
+from treadle_worker.equipment import NEEDED, USEFUL, Equipment, end_what_does_not_end, equip
 from treadle_worker.slot import Slot, Work
 from treadle_worker.solitude import Solitude
 from treadle_worker.spans import Spans
@@ -71,6 +71,7 @@ class Worker:
         self._given = given
         self._settings = settings
         self._name = worker_name()
+        self._lease = Lease(self._name, settings.treadle_lease_secs, settings.bg_job_max_retries)
         self._metrics = Metrics()
         self._sender = webhook_sender(given.config, settings)
         self._drain = Drain(settings.bg_job_shutdown_grace_period_secs)
@@ -84,10 +85,16 @@ class Worker:
     async def run(self) -> None:
         """Work until SIGTERM or SIGINT, then drain."""
         self._drain.listen()
+        built = await self._serve()
+        log.info("%s stopped", self._name)
+        if built is not None:
+            end_what_does_not_end(built.equipment.executor, self._given.tracing)
+
+    async def _serve(self) -> Built | None:
         async with AsyncExitStack() as stack:
             built = await self._drain.unless_started(self._build(stack))
             if built is None:
-                return
+                return None
             executor, bus = built.equipment.executor, built.equipment.bus
             async with asyncio.TaskGroup() as tasks:
                 listener = tasks.create_task(cancels.listen(bus, executor), name="cancels")
@@ -112,7 +119,7 @@ class Worker:
                 built.webhooks.close()
                 await asyncio.wait({delivering}, timeout=LAST_WEBHOOKS_SECS)
                 delivering.cancel()
-        log.info("%s stopped", self._name)
+        return built
 
     async def _build(self, stack: AsyncExitStack) -> Built:
         settings = self._settings
@@ -124,6 +131,9 @@ class Worker:
             self._name,
             self._metrics,
             pool_size=settings.treadle_db_pool_size,
+            lease=self._lease,
+            drain=self._drain,
+            runs_at_once=settings.n_jobs_per_worker,
             readiness=self._readiness,
         )
         await self._nats.connect()
@@ -162,7 +172,7 @@ class Worker:
             equipment.runs,
             equipment.leases,
             equipment.executor,
-            Lease(self._name, settings.treadle_lease_secs, settings.bg_job_max_retries),
+            self._lease,
             self._metrics,
             spans,
             webhooks,

@@ -10,7 +10,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import signal
+import time
 from collections.abc import Collection, Coroutine
+from contextlib import suppress
+from types import FrameType
 from typing import Any, TypeVar
 
 from treadle.patience import unless
@@ -33,12 +36,28 @@ class Drain:
         self._grace_secs = grace_secs
         self.started = asyncio.Event()
         self.hastened = asyncio.Event()
+        self._over_at: float | None = None
+
+    @property
+    def over_at(self) -> float | None:
+        """When the last step has been broken off, by `time.monotonic()`; None before the signal. For any thread."""
+        return self._over_at
 
     def listen(self) -> None:
         """Start on SIGTERM or SIGINT."""
         loop = asyncio.get_running_loop()
+
+        def on_signal(_: int, __: FrameType | None) -> None:
+            # Not the loop's own handlers: they run on the loop, and this one also while code of a node blocks it.
+            self._count_down(0 if self._over_at is not None else self._grace_secs)
+            with suppress(RuntimeError):  # the loop is closed: nothing is left to be stopped
+                loop.call_soon_threadsafe(self._on_signal)
+
         for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self._on_signal)
+            signal.signal(number, on_signal)
+
+    def _count_down(self, grace_secs: float) -> None:
+        self._over_at = time.monotonic() + grace_secs + LAST_STEP_SECS
 
     def _on_signal(self) -> None:
         if self.started.is_set():

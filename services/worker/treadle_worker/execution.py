@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -27,16 +28,20 @@ from treadle.telemetry.logs import bind
 from treadle.telemetry.metrics import Metrics
 from treadle.telemetry.nodes import NodeSpans
 from treadle.telemetry.tracing import Tracing
-from treadle_worker.active import ActiveRun, Stop
+from treadle_worker.active import ActiveRun, Stop, timed_out
 from treadle_worker.attempt import Attempt
 from treadle_worker.inputs import graph_input, run_config
 from treadle_worker.leases import LeaseKeeper
 from treadle_worker.resumption import answers_left, resumes
+from treadle_worker.threads import Threads
 
 log = logging.getLogger(__name__)
 
 # User code that swallows cancellation is left behind after this long; fencing keeps it harmless.
 STOP_GRACE_SECS = 10.0
+
+# A synchronous node that goes on so long after the end of its run will do so for ever.
+LEFT_FOR_GOOD_SECS = 60.0
 
 CANCELLED = {
     "error": "UserInterrupt",
@@ -84,6 +89,10 @@ class Parts:
     metrics: Metrics
     tracing: Tracing
     timeout_secs: float
+    threads: Threads
+    # Pieces of user code that go on after the end of their runs; with more of them the process is started anew.
+    most_left_behind: int
+    wind_down: Callable[[], None]
 
 
 class Executor:
@@ -137,6 +146,7 @@ class Executor:
                 return await self._attempt(active, parts.tracing.context(span))
         finally:
             self._active.discard(active)
+            self._leave_threads_behind(run)
             parts.metrics.execution.observe(time.perf_counter() - started)
 
     async def _attempt(self, active: ActiveRun, trace: Any) -> Ended | HandedBack | Lost:
@@ -252,11 +262,7 @@ class Executor:
             case Stop.CANCEL:
                 return Ended(await attempt.stopped("interrupted", CANCELLED))
             case Stop.TIMEOUT:
-                failure = {
-                    "error": "RunTimeout",
-                    "message": f"attempt {active.run.attempt} took longer than {self._parts.timeout_secs:g} seconds "
-                    "(BG_JOB_TIMEOUT_SECS); the last checkpoint is kept",
-                }
+                failure = timed_out(active.run, self._parts.timeout_secs)
                 writer.write("error", json.encode(failure))
                 return Ended(await attempt.stopped("timeout", failure))
 
@@ -267,6 +273,32 @@ class Executor:
         except Fenced:
             return Lost()
         return Ended(Outcome(status="error", resting="error", error=json.encode(failure)))
+
+    @property
+    def left_behind(self) -> int:
+        """Pieces of user code that go on although their runs have ended."""
+        return len(self._left_behind) + self._parts.threads.left_behind()
+
+    def worn_out(self) -> bool:
+        """Whether so many of them have gone on for so long that this process had better be started anew."""
+        left = len(self._left_behind) + self._parts.threads.left_behind(LEFT_FOR_GOOD_SECS)
+        return left >= self._parts.most_left_behind
+
+    def _leave_threads_behind(self, run: Run) -> None:
+        if count := self._parts.threads.leave_behind(run.run_id):
+            log.warning(
+                "run %s has ended, and %s synchronous nodes of it go on in threads, which cannot be stopped; they can write "
+                "nothing",
+                run.run_id,
+                count,
+            )
+        if self.worn_out():
+            log.critical(
+                "%s pieces of user code go on although their runs have ended; this worker winds down, and wants to be started "
+                "anew",
+                self.left_behind,
+            )
+            self._parts.wind_down()
 
     def _leave_behind(self, task: asyncio.Task[None]) -> None:
         log.error(

@@ -15,19 +15,22 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Generator
+from collections.abc import Callable, Coroutine, Generator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import timedelta
+from typing import Any
 from uuid import UUID
 
 import asyncpg
+from nats.aio.client import Client
 
 from treadle.db.pool import CONNECT_TIMEOUT_SECS, POSTGRES_ERRORS, prepare
 from treadle.db.runs import HEARTBEAT
 from treadle.messaging.connection import NATS_ERRORS, Nats
+from treadle.patience import OK, Tell, nobody
 from treadle.telemetry.metrics import Metrics
 from treadle_worker.active import ActiveRun, Stop
+from treadle_worker.held import Held
 
 log = logging.getLogger(__name__)
 
@@ -38,19 +41,32 @@ MARGIN = 0.1
 IN_PROGRESS = b"+WPI"
 
 
-@dataclass
-class Held:
-    """A lease in hand. `until` is this process's own monotonic clock, read before the claim was sent."""
-
-    active: ActiveRun
-    ack_subject: str | None
-    until: float
+# Is beside the beats for as long as leases are kept: is given the worker's loop, the runs in hand, and a connection to NATS.
+Beside = Callable[
+    [asyncio.AbstractEventLoop, Callable[[], Sequence[Held]], Client], Coroutine[Any, Any, None]
+]
 
 
 class LeaseKeeper:
-    """Extends all leases with one UPDATE per beat, and tells JetStream that their messages are in progress."""
+    """Extends all leases with one UPDATE per beat, and tells JetStream that their messages are in progress.
 
-    def __init__(self, dsn: str, nats_url: str, worker: str, lease_secs: float, metrics: Metrics) -> None:
+    Args:
+        tell: is told at each beat how Postgres is.
+        beside: runs on the same thread; when it fails, the keeper has failed.
+    """
+
+    def __init__(
+        self,
+        dsn: str,
+        nats_url: str,
+        worker: str,
+        lease_secs: float,
+        metrics: Metrics,
+        tell: Tell = nobody,
+        beside: Beside | None = None,
+    ) -> None:
+        self._beside = beside
+        self._tell_postgres = tell
         self._dsn = dsn
         self._nats = Nats(nats_url, name=f"{worker}-leases")
         self._lease_secs = lease_secs
@@ -81,7 +97,9 @@ class LeaseKeeper:
             claimed_at: time.monotonic() before the claim was sent; the lease counts from there.
         """
         with self._lock:
-            self._held[active.run.run_id] = Held(active, ack_subject, claimed_at + self._lease_secs)
+            self._held[active.run.run_id] = Held(
+                active, ack_subject, claimed_at + self._lease_secs, claimed_at
+            )
         self._metrics.leases_held.set(len(self._held))
 
     def release(self, active: ActiveRun) -> None:
@@ -123,15 +141,30 @@ class LeaseKeeper:
         connecting = asyncio.create_task(self._nats.connect(), name="connect-nats")
         connection: asyncpg.Connection | None = None
         try:
-            while not await _set_within(closing, self._beat_secs):
-                connection = await self._beat(connection)
-                await self._say_in_progress()
+            async with asyncio.TaskGroup() as tasks:
+                beside = self._stand_beside(tasks)
+                while not await _set_within(closing, self._beat_secs):
+                    connection = await self._beat(connection)
+                    await self._say_in_progress()
+                if beside is not None:
+                    beside.cancel()
         finally:
             connecting.cancel()
             await asyncio.gather(connecting, return_exceptions=True)
             await self._nats.close()
             if connection is not None:
                 connection.terminate()
+
+    def _stand_beside(self, tasks: asyncio.TaskGroup) -> asyncio.Task[None] | None:
+        if self._beside is None:
+            return None
+        return tasks.create_task(
+            self._beside(self._worker_loop, self._in_hand, self._nats.client), name="beside"
+        )
+
+    def _in_hand(self) -> list[Held]:
+        with self._lock:
+            return list(self._held.values())
 
     async def _beat(self, connection: asyncpg.Connection | None) -> asyncpg.Connection | None:
         """Extend every lease in hand; returns the connection to use for the next beat."""
@@ -146,8 +179,10 @@ class LeaseKeeper:
                 await prepare(connection)
             if held:
                 await self._extend(connection, held, started)
+            self._tell_postgres(OK)
         except POSTGRES_ERRORS as error:
             log.warning("heartbeat failed: %r", error)
+            self._tell_postgres(str(error) or type(error).__name__)
             self._metrics.heartbeat_failures.inc()
             if connection is not None:
                 connection.terminate()

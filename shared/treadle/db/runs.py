@@ -49,6 +49,8 @@ update treadle.lease l set died = true, lease_until = clock_timestamp()
  where r.thread_id = $1 and r.status = 'running' and l.run_id = r.run_id and l.worker = $2 and l.alone
 returning l.run_id
 """
+# End a lease now: whoever looks at the thread next takes the run over, as from a dead worker.
+ABANDON = "update treadle.lease set lease_until = clock_timestamp() where run_id = $1 and attempt = $2"
 CANCEL = "select * from treadle.cancel($1, $2, $3)"
 CANCEL_RUNS = "select * from treadle.cancel_runs($1, $2, $3, $4)"
 # Where there are runs to cancel, in the order in which threads are locked. Two parts, so that each is found by the index of
@@ -303,6 +305,10 @@ class Runs:
     async def hand_back(self, run: Run) -> Claim:
         """Give a run back to its queue, at its old place, with no attempt used up."""
         return _claim(await self._answer(HAND_BACK, run.thread_id, run.run_id, run.attempt))
+
+    async def abandon(self, run: Run) -> None:
+        """Let a run be taken over at once, as from a worker that has died: an attempt is used up."""
+        await self._pool.execute(ABANDON, run.run_id, run.attempt)
 
     async def cancel(self, thread_id: UUID, run_id: UUID, action: CancelAction) -> CancelledRun:
         """Write the cancel to the row; the caller signals the worker when the outcome is `signalled`."""
