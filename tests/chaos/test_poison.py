@@ -14,7 +14,7 @@ from langgraph_sdk.client import LangGraphClient
 from langgraph_sdk.schema import Run
 
 from tests.chaos.marking import marked
-from tests.chaos.site import opened
+from tests.chaos.site import Site, opened
 from tests.e2e.steps import eventually, join, new_thread
 from tests.stack import Stack, marks, running_stack
 
@@ -106,6 +106,7 @@ async def test_runs_that_kill_their_workers_are_given_up_and_take_nobody_along(t
                 await marked(runs.log, "dwell", INNOCENT * times, LONG_SECS)
                 await marked(runs.log, "die", 2 * times, LONG_SECS)
                 runs.light(times)
+                await eventually(lambda times=times: died(site, times), LONG_SECS)
             runs.light(3)
             runs.gate.touch()
             heir = await stack.worker()
@@ -189,6 +190,11 @@ async def test_an_attempt_alone_goes_with_its_worker_and_is_not_held_against_the
     assert [what for what, _ in runs.marks("alone")] == ["prepare", "dwell", "dwell", "dwell", "conclude"]
     pids = Counter(pid for _, pid in runs.marks("alone"))
     assert not pids.keys() & {draining.pid, dying.pid}
+
+
+async def died(site: Site, times: int) -> bool:
+    """Whether so many of the site's services have: none of their runs gets any further."""
+    return len(site.deaths) >= times
 
 
 async def gone(pid: int) -> None:

@@ -40,7 +40,7 @@ AGAIN_SECS = 1.0
 # To load the graphs, to connect, to let go: on top of the time that an attempt may take.
 AROUND_SECS = 300.0
 # From its last words to its end.
-LAST_SECS = 3.0
+LAST_SECS = 5.0
 
 
 class Solitude:
