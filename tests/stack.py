@@ -22,6 +22,7 @@ from treadle.migrate import migrate
 GRAPHS = Path(__file__).parent / "graphs" / "langgraph.json"
 READY_SECS = 30.0
 STOP_SECS = 20.0
+DYING_SECS = 2.0
 
 # What each service writes to its log when it takes work.
 READY = {"api": "listening on", "worker": "slots on route", "scheduler": "scheduler ready"}
@@ -115,6 +116,8 @@ class Service:
                 status = await self._process.wait()
                 await self._reading
         except TimeoutError:
+            self.signal(signal.SIGABRT)  # says where its threads are
+            await asyncio.wait({self._reading}, timeout=DYING_SECS)
             self.signal(signal.SIGKILL)
             raise AssertionError(f"{self.name} did not stop in {STOP_SECS} seconds:\n{self.text}") from None
         return status
@@ -137,6 +140,7 @@ class Stack:
             "REDIS_URI": self.servers.valkey.url,
             "LANGGRAPH_CONFIG": str(GRAPHS),
             "LOG_FORMAT": "text",
+            "PYTHONFAULTHANDLER": "1",
             "BG_JOB_SHUTDOWN_GRACE_PERIOD_SECS": "0",
             **self._settings,
         }

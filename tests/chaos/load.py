@@ -28,6 +28,9 @@ TIMEOUT = httpx.Timeout(connect=3, read=8, write=5, pool=30)
 # What a fault makes of a request.
 FAILURES = (httpx.HTTPError, APIError, OSError)
 PAUSE_SECS = 0.5
+# How long clients try again, besides the load and the longest outage: processes that start anew take their time where
+# many do, on a machine that is busy.
+PATIENCE_SECS = 120.0
 # Clients that share connections.
 THREADS_PER_CLIENT = 25
 SOURCE = "chaos"
@@ -335,7 +338,7 @@ class Load:
         await asyncio.gather(*(make(n, script) for n, script in enumerate(self._scripts)))
 
     async def run(self) -> None:
-        until = time.monotonic() + self._scale.load_secs + self._scale.outage_secs + self._scale.rest_secs / 2
+        until = time.monotonic() + self._scale.load_secs + self._scale.outage_secs + PATIENCE_SECS
         async with asyncio.TaskGroup() as tasks:
             for n, script in enumerate(self._scripts):
                 for client in range(len(script.clients)):
@@ -346,7 +349,7 @@ class Load:
         """A run that does harm, with two behind it, on a thread that was made for it."""
         behind = Post(0, Work(1, 0.0))
         script = Script(thread_id, [[Post(0, work), behind, behind]])
-        until = time.monotonic() + self._scale.outage_secs + self._scale.rest_secs / 2
+        until = time.monotonic() + self._scale.outage_secs + PATIENCE_SECS
         await ThreadLoad(0, script, 0, self._callers, self._bus, self._record, until, name).run()
 
     async def close(self) -> None:
