@@ -492,6 +492,17 @@ async def test_a_cancel_that_was_accepted_wins_over_how_the_graph_ended(
     assert (await bench.thread()).status == "idle"
 
 
+async def test_a_rollback_that_was_accepted_is_not_taken_back_by_an_interrupt(bench: Bench) -> None:
+    await bench.create()
+    run = await bench.claimed()
+    await bench.cancel(run, CancelAction.ROLLBACK)
+
+    assert await bench.cancel(run, CancelAction.INTERRUPT) == ("signalled", "running")
+    await bench.create(MultitaskStrategy.INTERRUPT)
+
+    assert ended(await bench.finish(run)) == [(run.run_id, "rolled_back")]
+
+
 async def test_a_cancelled_run_whose_worker_died_ends_without_another_attempt(bench: Bench) -> None:
     await bench.create()
     run, following = await bench.claimed(), await bench.create()
@@ -582,6 +593,29 @@ async def test_rollback_takes_away_all_that_the_run_did_and_nothing_else(
     versions = await bench.pool.fetch("select version from checkpoint_blobs")
     assert [row["version"] for row in versions] == ["1"]
     assert (await bench.thread()).values == {"a": 1}
+
+
+async def test_removing_a_run_keeps_the_values_that_a_running_one_has_read(
+    bench: Bench, checkpoints: ConnectionPool
+) -> None:
+    """Its next checkpoint names them by their version, and does not write them again."""
+    first, second, third = [await bench.create() for _ in range(3)]
+    running = await bench.claimed()
+    await execute(bench, checkpoints, running, "1")
+    running = taken(await bench.finish(running))
+    reader = AsyncPostgresSaver(checkpoints)
+    read = await reader.aget_tuple(at(bench))
+    assert read is not None
+
+    await bench.runs.delete(bench.thread_id, first.run_id)
+    await bench.cancel(third, CancelAction.ROLLBACK)
+    saver = FencedSaver(checkpoints, running.run_id, running.attempt)
+    written = await saver.aput(at(bench, None, running), {**read.checkpoint, "id": "2"}, {"step": 2}, {})
+
+    found = await reader.aget_tuple(written)
+    assert found is not None
+    assert running.run_id == second.run_id
+    assert found.checkpoint["channel_values"] == {"list": ["1"]}
 
 
 async def test_interrupt_keeps_the_runs_checkpoints(bench: Bench, checkpoints: ConnectionPool) -> None:
@@ -693,6 +727,24 @@ async def test_a_late_heartbeat_revives_a_lease_that_nobody_took(bench: Bench) -
     await bench.pool.fetch(HEARTBEAT, [run.run_id], [run.attempt], timedelta(seconds=30))
 
     assert (await bench.claim()).outcome == "leased"
+
+
+async def test_a_heartbeat_that_comes_before_its_run_is_given_up_saves_it(bench: Bench) -> None:
+    await bench.create()
+    run = await bench.claimed()
+    await bench.cancel(run)
+    await bench.end_lease(run)
+    async with bench.pool.acquire() as worker:
+        beat = worker.transaction()
+        await beat.start()
+        await worker.fetch(HEARTBEAT, [run.run_id], [run.attempt], timedelta(seconds=30))
+
+        looking = asyncio.ensure_future(bench.claim())
+        assert await held(looking), "the look did not wait for the heartbeat"
+        await beat.commit()
+
+    assert (await asyncio.wait_for(looking, 5)).outcome == "leased"
+    assert await bench.status(run) == "running"
 
 
 @pytest.mark.parametrize("step", [Bench.finish, Bench.hand_back])

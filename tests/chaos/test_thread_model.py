@@ -1,0 +1,77 @@
+"""A thread against its model: `tests/chaos/thread` says what can happen to it, and what must come of it.
+
+CHAOS_EXAMPLES   how many lives of a thread are tried (default 40); `make chaos` raises it
+--hypothesis-seed=N   the same lives again
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Iterator
+from contextlib import AsyncExitStack
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis.stateful import run_state_machine_as_test
+
+from tests.chaos.thread.bench import Bench, open_bench
+from tests.chaos.thread.machine import ThreadMachine
+from tests.chaos.thread.races import Round, play, rounds
+from tests.chaos.thread.scene import Scene
+from treadle.dev.servers import temporary_servers
+from treadle.migrate import migrate
+
+EXAMPLES = int(os.environ.get("CHAOS_EXAMPLES", "40"))
+STEPS = 40
+
+
+@pytest.fixture(scope="module")
+def loop() -> Iterator[asyncio.AbstractEventLoop]:
+    """It turns while a rule is played, and stands still in between."""
+    with asyncio.Runner() as runner:
+        yield runner.get_loop()
+
+
+@pytest.fixture(scope="module")
+def bench(loop: asyncio.AbstractEventLoop) -> Iterator[Bench]:
+    stack = AsyncExitStack()
+
+    async def build() -> Bench:
+        servers = await stack.enter_async_context(temporary_servers())
+        await migrate(servers.postgres.url)
+        return await stack.enter_async_context(open_bench(servers))
+
+    yield loop.run_until_complete(build())
+    loop.run_until_complete(stack.aclose())
+
+
+SETTINGS = settings(
+    max_examples=EXAMPLES,
+    stateful_step_count=STEPS,
+    deadline=None,
+    print_blob=True,
+    derandomize=False,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much],
+)
+TIMEOUT = pytest.mark.timeout(120 + 4 * EXAMPLES)
+
+
+@TIMEOUT
+def test_whatever_happens_to_a_thread_comes_out_as_the_model_says(
+    loop: asyncio.AbstractEventLoop, bench: Bench
+) -> None:
+    ThreadMachine.loop, ThreadMachine.bench = loop, bench
+    run_state_machine_as_test(ThreadMachine, settings=SETTINGS)
+
+
+@TIMEOUT
+def test_what_happens_at_the_same_moment_looks_as_if_one_came_after_the_other(
+    loop: asyncio.AbstractEventLoop, bench: Bench
+) -> None:
+    @SETTINGS
+    @given(rounds)
+    def lives(several: list[Round]) -> None:
+        loop.run_until_complete(play(Scene(bench), several))
+
+    lives()

@@ -1,0 +1,88 @@
+"""The checkpoints of a thread with all that belongs to them, as values that can be compared."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
+from uuid import UUID
+
+
+class Checkpoint(NamedTuple):
+    namespace: str
+    checkpoint_id: str
+    parent_id: str | None
+    run_id: UUID | None
+    # (channel, version) of all values in it, here or among the blobs.
+    versions: frozenset[tuple[str, str]]
+    digest: str
+
+
+class Write(NamedTuple):
+    """A pending write of a task on a checkpoint."""
+
+    namespace: str
+    checkpoint_id: str
+    task_id: str
+    place: int
+    run_id: UUID | None
+    digest: str
+
+
+class Blob(NamedTuple):
+    namespace: str
+    channel: str
+    version: str
+    digest: str
+
+
+@dataclass(frozen=True)
+class Kept:
+    """All of it at one moment."""
+
+    checkpoints: frozenset[Checkpoint] = frozenset()
+    writes: frozenset[Write] = frozenset()
+    blobs: frozenset[Blob] = frozenset()
+
+    def without(self, run_id: UUID) -> Kept:
+        """Without a run's checkpoints, all writes on them, and its writes on others. Values stay."""
+        checkpoints = frozenset(each for each in self.checkpoints if each.run_id != run_id)
+        gone = {each[:2] for each in self.checkpoints - checkpoints}
+        writes = frozenset(each for each in self.writes if each.run_id != run_id and each[:2] not in gone)
+        return replace(self, checkpoints=checkpoints, writes=writes)
+
+    def tidied(self) -> Kept:
+        """Without values that no checkpoint has."""
+        used = {(c.namespace, *version) for c in self.checkpoints for version in c.versions}
+        return replace(self, blobs=frozenset(blob for blob in self.blobs if blob[:3] in used))
+
+    def runs(self) -> frozenset[UUID | None]:
+        """Whose it is."""
+        return frozenset(each.run_id for each in (*self.checkpoints, *self.writes))
+
+
+def kept(found: dict[str, Any]) -> Kept:
+    """Read what `facts.FACTS` has found."""
+    return Kept(
+        frozenset(
+            Checkpoint(
+                each["ns"],
+                each["id"],
+                each["parent"],
+                _id(each["run"]),
+                frozenset(each["versions"].items()),
+                each["digest"],
+            )
+            for each in found["checkpoints"]
+        ),
+        frozenset(
+            Write(each["ns"], each["id"], each["task"], each["idx"], _id(each["run"]), each["digest"])
+            for each in found["writes"]
+        ),
+        frozenset(
+            Blob(each["ns"], each["channel"], each["version"], each["digest"]) for each in found["blobs"]
+        ),
+    )
+
+
+def _id(text: str | None) -> UUID | None:
+    return None if text is None else UUID(text)
