@@ -1,7 +1,8 @@
-"""A thread against its model: `tests/chaos/thread` says what can happen to it, and what must come of it.
+"""A thread against its model. tests/chaos/thread says what can happen to it (machine.py, races.py), and what must come of
+it (model.py).
 
-CHAOS_EXAMPLES   how many lives of a thread are tried (default 40); `make chaos` raises it
---hypothesis-seed=N   the same lives again
+CHAOS_EXAMPLES=5000    tries that many lives of a thread in each of the tests, in place of 40
+--hypothesis-seed=N    tries the same ones again
 """
 
 from __future__ import annotations

@@ -38,6 +38,12 @@ ROUTE = "default"
 ANSWER_SECS = 10.0
 LEASE = Lease("worker", secs=LEASE_SECS, max_crashes=MAX_CRASHES)
 
+
+def lease_alone(name: str) -> Lease:
+    """What a process asks for that is alone with its run."""
+    return Lease(name, secs=LEASE_SECS, max_crashes=MAX_CRASHES, alone=True)
+
+
 # All that has a moment, put back: as if that much time had passed since.
 LET_PASS = """
 with passed as (select make_interval(secs => $2) as by),

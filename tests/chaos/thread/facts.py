@@ -16,7 +16,7 @@ select (select to_jsonb(t) from treadle.thread t where thread_id = $1) as thread
        (select coalesce(jsonb_agg(jsonb_build_object(
                    'run', run_id, 'status', r.status, 'attempt', r.attempt, 'crashes', crashes, 'cancel', cancel_action,
                    'error', error ->> 'error', 'updated', updated_at, 'lease', l.attempt,
-                   'leased', l.lease_until > clock_timestamp()) order by seq), '[]')
+                   'leased', l.lease_until > clock_timestamp(), 'alone', l.alone, 'died', l.died) order by seq), '[]')
           from treadle.run r left join treadle.lease l using (run_id) where thread_id = $1) as runs,
        (select coalesce(jsonb_agg(jsonb_build_array(run_id, attempt, status) order by event_id), '[]')
           from treadle.run_event where thread_id = $1) as events,
@@ -81,7 +81,9 @@ def expected(model: ThreadModel) -> dict[str, Any]:
                 "error": run.error,
                 # Who runs has a lease of this attempt, and nobody else has any.
                 "lease": run.attempt if run.status == "running" else None,
-                "leased": model.leased(run) if run.status == "running" else None,
+                "leased": model.leased(run) if run.lease else None,
+                "alone": run.lease.alone if run.lease else None,
+                "died": run.lease.died if run.lease else None,
             }
             for run in model.runs
         ],

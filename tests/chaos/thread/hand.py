@@ -11,7 +11,7 @@ from langgraph.errors import GraphDrained
 from tests.chaos.thread.bench import Bench
 from treadle import json
 from treadle.checkpoint.fenced import FencedSaver
-from treadle.db.runs import Outcome
+from treadle.db.runs import Lease, Outcome
 from treadle.errors import Fenced
 from treadle.messaging.wakeups import Delivery
 from treadle.model import Run
@@ -76,8 +76,9 @@ class Hand:
         ended: how it came to its end, once it has; the worker has not written that yet.
     """
 
-    def __init__(self, bench: Bench, run: Run, delivery: Delivery) -> None:
+    def __init__(self, bench: Bench, run: Run, delivery: Delivery, lease: Lease) -> None:
         self.run = run
+        self.lease = lease
         self.delivery = delivery
         self.ended: Ended | HandedBack | Lost | None = None
         self._bench = bench

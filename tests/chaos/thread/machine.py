@@ -139,11 +139,16 @@ class ThreadMachine(RuleBasedStateMachine):
         self.play(self.scene.do(Beat(hands[which % len(hands)].run)))
 
     @precondition(lambda self: self.scene.hands)
-    @rule(which=whiches)
-    def die(self, which: int) -> None:
+    @rule(which=whiches, seen=st.booleans())
+    def die(self, which: int, seen: bool) -> None:
         """Its message comes again, in time."""
         hands = self.scene.hands
-        self.play(self.scene.die(hands[which % len(hands)]))
+        self.play(self.scene.die(hands[which % len(hands)], seen=seen))
+
+    @precondition(lambda self: self.scene.left_alone)
+    @rule()
+    def look_alone(self) -> None:
+        self.play(self.scene.look_alone(self.scene.left_alone[0]))
 
     # The clock
 

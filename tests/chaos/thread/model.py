@@ -14,8 +14,20 @@ from tests.chaos.thread.kept import Kept
 
 LEASE_SECS = 3600.0
 MAX_CRASHES = 3
+# So many crashes make a run solitary: its next attempt is its last, and is made by a process of its own.
+SOLITARY = MAX_CRASHES - 1
 
 ACTIVE = ("pending", "running")
+
+
+@dataclass(frozen=True)
+class ModelLease:
+    """A worker's, or that of a process which is alone with this run; `died`: somebody has seen that process die."""
+
+    worker: str
+    until: float
+    alone: bool = False
+    died: bool = False
 
 
 @dataclass
@@ -29,12 +41,19 @@ class ModelRun:
     attempt: int = 0
     crashes: int = 0
     cancel: str | None = None
-    lease_until: float | None = None
+    lease: ModelLease | None = None
     error: str | None = None
 
     @property
     def active(self) -> bool:
         return self.status in ACTIVE
+
+
+class Claimant(NamedTuple):
+    """Who looks at the thread; `alone`: a process that is for one run only."""
+
+    worker: str
+    alone: bool
 
 
 class Left(NamedTuple):
@@ -100,7 +119,7 @@ class ThreadModel:
         return run if run is not None and (run.run_id, run.attempt) == (run_id, attempt) else None
 
     def leased(self, run: ModelRun) -> bool:
-        return run.lease_until is not None and run.lease_until > self.now
+        return run.lease is not None and run.lease.until > self.now
 
     # What clients do
 
@@ -143,20 +162,33 @@ class ThreadModel:
 
     # What workers do
 
-    def claim(self) -> Answer:
+    def claim(self, who: Claimant) -> Answer:
         """Look at the thread: take the next run, unless one is on under a lease that holds."""
-        ended = list[tuple[UUID, str, int]]()
-        run = self.running
-        if run is not None and self.leased(run):
+        run, ended = self.running, list[tuple[UUID, str, int]]()
+        if run is None:
+            return self._take_next(who, ended)
+        if self.leased(run):
             return Answer("leased")
-        if run is not None and run.cancel is None and run.crashes + 1 < MAX_CRASHES:
-            run.crashes += 1
-            return self._take(run, ended)
-        if run is not None:
+        if run.cancel is not None or self._is_lost(run):
             ended.append(self._give_up(run))
-        return self._take_next(ended)
+            return self._take_next(who, ended)
+        run.crashes += 1
+        if run.crashes >= SOLITARY and not who.alone:
+            run.status, run.lease = "pending", None
+            self._tell(run, "pending")
+            return self._take_next(who, ended)
+        return self._take(run, who, ended)
 
-    def finish(self, run_id: UUID, attempt: int, left: Left, *, claim_next: bool) -> Answer:
+    def _is_lost(self, run: ModelRun) -> bool:
+        """Whether this crash was one too many: a death alone that was seen, or too many that nobody saw."""
+        lease = run.lease or ModelLease("", 0)
+        most = 2 * MAX_CRASHES if lease.alone else None
+        return run.crashes + 1 >= MAX_CRASHES and (
+            lease.died or (most is not None and run.crashes + 1 >= most)
+        )
+
+    def finish(self, run_id: UUID, attempt: int, left: Left, who: Claimant | None) -> Answer:
+        """Write how a run ended, and take the next, if there is a `who` that wants it."""
         run = self.newest(run_id, attempt)
         if run is None:
             return Answer("fenced")
@@ -167,7 +199,7 @@ class ThreadModel:
             self.interrupts = self.interrupts if left.interrupts is None else left.interrupts
             self.truthful = left.values is not None
         ended = [(run_id, status, attempt)]
-        return self._take_next(ended) if claim_next else Answer("idle", None, tuple(ended))
+        return Answer("idle", None, tuple(ended)) if who is None else self._take_next(who, ended)
 
     def hand_back(self, run_id: UUID, attempt: int) -> Answer:
         run = self.newest(run_id, attempt)
@@ -176,7 +208,7 @@ class ThreadModel:
         if run.cancel is not None:
             status = self._end_without_worker(run, "interrupted", None)
             return Answer("idle", None, ((run_id, status, attempt),))
-        run.status, run.lease_until = "pending", None
+        run.status, run.lease = "pending", None
         self._tell(run, "pending")
         return Answer("idle")
 
@@ -185,19 +217,30 @@ class ThreadModel:
         run = self.newest(run_id, attempt)
         if run is None:
             return False, None
-        run.lease_until = self.now + LEASE_SECS
+        if run.lease is not None:
+            run.lease = replace(run.lease, until=self.now + LEASE_SECS)
         return True, run.cancel
 
-    def _take_next(self, ended: list[tuple[UUID, str, int]]) -> Answer:
+    def died_alone(self, worker: str) -> bool:
+        """Somebody has seen a process die that was alone with its run: the lease is over."""
+        run = self.running
+        if run is None or run.lease is None or not run.lease.alone or run.lease.worker != worker:
+            return False
+        run.lease = replace(run.lease, until=self.now, died=True)
+        return True
+
+    def _take_next(self, who: Claimant, ended: list[tuple[UUID, str, int]]) -> Answer:
         run = self.next
         if run is None:
             return Answer("idle", None, tuple(ended))
+        if run.crashes >= SOLITARY and not who.alone:
+            return Answer("solitary", None, tuple(ended))
         run.status = "running"
-        return self._take(run, ended)
+        return self._take(run, who, ended)
 
-    def _take(self, run: ModelRun, ended: list[tuple[UUID, str, int]]) -> Answer:
+    def _take(self, run: ModelRun, who: Claimant, ended: list[tuple[UUID, str, int]]) -> Answer:
         run.attempt += 1
-        run.lease_until = self.now + LEASE_SECS
+        run.lease = ModelLease(who.worker, self.now + LEASE_SECS, who.alone)
         self.found.setdefault(run.run_id, self.kept)
         self._tell(run, "running")
         return Answer("claimed", (run.run_id, run.attempt), tuple(ended))
@@ -215,7 +258,7 @@ class ThreadModel:
 
     def _end(self, run: ModelRun, status: str, error: str | None) -> str:
         """A cancel that was accepted wins over any other outcome; of a run that is rolled back nothing is left."""
-        run.lease_until = None
+        run.lease = None
         if run.cancel == "rollback":
             self.runs.remove(run)
             self.kept = self.found.pop(run.run_id, self.kept)

@@ -13,8 +13,8 @@ from uuid import UUID, uuid4
 from tests.chaos.thread.bench import LEASE, Bench
 from tests.chaos.thread.graph import GRAPH_ID
 from tests.chaos.thread.hand import decoded, error_of
-from tests.chaos.thread.model import Answer, Left, ModelRun, ThreadModel
-from treadle.db.runs import HEARTBEAT, Claim, Outcome
+from tests.chaos.thread.model import Answer, Claimant, Left, ModelRun, ThreadModel
+from treadle.db.runs import HEARTBEAT, Claim, Lease, Outcome
 from treadle.errors import Conflict
 from treadle.messaging.wakeups import Delivery
 from treadle.model import CancelAction, MultitaskStrategy, Run
@@ -96,16 +96,17 @@ class DeleteRun:
 class ClaimNext:
     """A worker looks at the thread, since a message says so. `taken`: the run that it got."""
 
-    delivery: Delivery | None = None
+    delivery: Delivery
+    lease: Lease = LEASE
     taken: Run | None = None
 
     async def act(self, bench: Bench) -> Answer:
-        claim = await bench.runs.claim(bench.thread_id, LEASE)
+        claim = await bench.runs.claim(bench.thread_id, self.lease)
         self.taken = claim.run
         return _answer(claim)
 
     def expect(self, model: ThreadModel) -> Answer:
-        return model.claim()
+        return model.claim(Claimant(self.lease.worker, self.lease.alone))
 
 
 @dataclass
@@ -115,10 +116,11 @@ class Finish:
     run: Run
     outcome: Outcome
     claim_next: bool = True
+    lease: Lease = LEASE
     taken: Run | None = None
 
     async def act(self, bench: Bench) -> Answer:
-        claim = await bench.runs.finish(self.run, self.outcome, LEASE, claim_next=self.claim_next)
+        claim = await bench.runs.finish(self.run, self.outcome, self.lease, claim_next=self.claim_next)
         self.taken = claim.run
         return _answer(claim)
 
@@ -130,7 +132,8 @@ class Finish:
             decoded(self.outcome.values),
             decoded(self.outcome.interrupts),
         )
-        return model.finish(self.run.run_id, self.run.attempt, left, claim_next=self.claim_next)
+        who = Claimant(self.lease.worker, self.lease.alone) if self.claim_next else None
+        return model.finish(self.run.run_id, self.run.attempt, left, who)
 
 
 @dataclass
@@ -158,6 +161,19 @@ class Beat:
 
     def expect(self, model: ThreadModel) -> tuple[bool, str | None]:
         return model.heartbeat(self.run.run_id, self.run.attempt)
+
+
+@dataclass
+class TestifyDeath:
+    """A worker has seen the process die that it started for a solitary run."""
+
+    worker: str
+
+    async def act(self, bench: Bench) -> bool:
+        return await bench.runs.died_alone(bench.thread_id, self.worker) is not None
+
+    def expect(self, model: ThreadModel) -> bool:
+        return model.died_alone(self.worker)
 
 
 def _answer(claim: Claim) -> Answer:

@@ -89,9 +89,10 @@ async def _move(scene: Scene, move: Move) -> None:
     match move.what:
         case "create":
             await scene.do(scene.new(move.strategy, move.plan))
-        case "look":
-            if scene.wakeups.on_their_way:
-                await scene.look(await scene.wakeups.pull())
+        case "look" if delivery := _one(scene.left_alone, move):
+            await scene.look_alone(delivery)
+        case "look" if scene.wakeups.on_their_way:
+            await scene.look(await scene.wakeups.pull())
         case "step" if hand := _one(scene.at_work, move):
             await scene.step(hand)
         case "finish" if hand := _one(scene.at_work, move):
@@ -100,13 +101,11 @@ async def _move(scene: Scene, move: Move) -> None:
         case "hand back" if hand := _one(scene.at_work, move):
             await scene.hand_back(hand)
         case "die" if hand := _one(scene.hands, move):
-            await scene.die(hand)
+            await scene.die(hand, seen=move.action == "interrupt")
         case "deliver again" if delivery := _one(scene.wakeups.held, move):
             await scene.wakeups.come_again(delivery)
-        case "pass":
-            await scene.let_pass(PASSES[-1])
-        case "pass less":
-            await scene.let_pass(PASSES[0])
+        case "pass" | "pass less":
+            await scene.let_pass(PASSES[move.what == "pass"])
         case _:
             return
 
@@ -134,7 +133,7 @@ def _of_worker(scene: Scene, move: Move) -> Operation | None:
         case "hand back", Hand(run=run, ended=None):
             return HandBack(run)
         case "finish", Hand(run=run, ended=Ended(outcome)):
-            return Finish(run, outcome)
+            return Finish(run, outcome, lease=hand.lease)
         case _:
             return None
 

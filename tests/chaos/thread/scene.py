@@ -10,14 +10,15 @@ from collections.abc import Sequence
 from typing import Any, cast
 from uuid import UUID
 
-from tests.chaos.thread.bench import Bench
+from tests.chaos.thread.bench import LEASE, Bench, lease_alone
 from tests.chaos.thread.facts import Facts, expected, look
 from tests.chaos.thread.hand import Hand, decoded
 from tests.chaos.thread.model import ThreadModel
-from tests.chaos.thread.operations import ClaimNext, Create, Finish, HandBack, Operation
+from tests.chaos.thread.operations import ClaimNext, Create, Finish, HandBack, Operation, TestifyDeath
 from tests.chaos.thread.serial import serial
 from tests.chaos.thread.wakeups import Wakeups
 from treadle.checkpoint.state import interrupts_of, readable_state
+from treadle.db.runs import Lease
 from treadle.messaging.wakeups import Delivery, Source
 from treadle.model import Run
 from treadle_scheduler.sweeper import Leaseless, Untold, Waking
@@ -40,6 +41,9 @@ class Scene:
         # Every run that was asked for, also those that are gone.
         self.asked: list[UUID] = []
         self._seen: list[Delivery] = []
+        # Messages whose worker is about to start a process for the thread's next run.
+        self.left_alone: list[Delivery] = []
+        self._alone = 0
         self._plans: dict[UUID, str | None] = {}
         # Delayed runs of which nobody has been told that they are due.
         self._untold: set[UUID] = set()
@@ -102,22 +106,32 @@ class Scene:
             else:
                 self.wakeups.fresh += 1
 
-    async def look(self, delivery: Delivery) -> None:
+    async def look(self, delivery: Delivery, lease: Lease = LEASE) -> None:
         """A worker looks at the thread, since a message says so."""
-        claim = ClaimNext()
+        claim = ClaimNext(delivery, lease)
         answer = await self.do(claim)
         await self._looked(delivery, claim, answer.outcome)
 
     async def _looked(self, delivery: Delivery, claim: ClaimNext, outcome: str) -> None:
         self._seen.append(delivery)
         if claim.taken is not None:
-            self._take(claim.taken, delivery)
+            self._take(claim.taken, delivery, claim.lease)
+        elif outcome == "solitary":
+            self.left_alone.append(delivery)
+        elif claim.lease.alone:
+            await self.wakeups.come_again(delivery)
         elif outcome != "leased" or not delivery.redelivered:
             await self.wakeups.ack(delivery)
         # Else it is early, not stale, and comes again when the lease is over.
 
-    def _take(self, run: Run, delivery: Delivery) -> None:
-        self.hands.append(Hand(self.bench, run, delivery))
+    async def look_alone(self, delivery: Delivery) -> None:
+        """The process that a worker has started for a solitary run looks for it; the worker keeps the message."""
+        self.left_alone.remove(delivery)
+        self._alone += 1
+        await self.look(delivery, lease_alone(f"alone-{self._alone}"))
+
+    def _take(self, run: Run, delivery: Delivery, lease: Lease) -> None:
+        self.hands.append(Hand(self.bench, run, delivery, lease))
         if run.attempt == 1 and self.model.truthful:
             self._log_before[run.run_id] = _log_of(self.model.values)
 
@@ -151,7 +165,7 @@ class Scene:
             await self.hand_back(hand)
             return
         on, outcome = self._on(hand), hand.ended.outcome
-        operation = Finish(hand.run, outcome, claim_next)
+        operation = Finish(hand.run, outcome, claim_next, hand.lease)
         answer = await self.do(operation)
         if on and outcome.status == "success":
             self._check_log(hand.run.run_id, decoded(outcome.values))
@@ -162,8 +176,10 @@ class Scene:
         if outcome == "fenced":
             return
         if finish.taken is not None:
-            self._take(finish.taken, hand.delivery)
-        elif finish.claim_next:
+            self._take(finish.taken, hand.delivery, hand.lease)
+        elif outcome == "solitary":
+            self.left_alone.append(hand.delivery)
+        elif finish.claim_next and not hand.lease.alone:
             await self.wakeups.ack(hand.delivery)
         else:
             await self.wakeups.come_again(hand.delivery)
@@ -180,10 +196,14 @@ class Scene:
         if outcome != "fenced":
             await self.wakeups.come_again(hand.delivery)
 
-    async def die(self, hand: Hand) -> None:
+    async def die(self, hand: Hand, *, seen: bool = False) -> None:
+        """`seen`: it was a process alone with its run, and the worker that started it lives, and says so."""
         await hand.let_go()
         await self._see_what_is_kept(hand)
         self.hands.remove(hand)
+        if seen and hand.lease.alone:
+            await self.do(TestifyDeath(hand.lease.worker))
+            await self.wakeups.come_again(hand.delivery)
 
     async def let_pass(self, secs: float) -> None:
         await self.bench.let_pass(secs)
@@ -231,7 +251,7 @@ class Scene:
     async def _after_race(self, operation: Operation, answer: Any) -> None:
         """What a worker does with its answer."""
         match operation:
-            case ClaimNext(delivery=delivery) if delivery is not None:
+            case ClaimNext(delivery=delivery):
                 await self._looked(delivery, operation, answer.outcome)
             case Finish(run=run):
                 if (hand := self._hand_of(run)) is not None:
@@ -311,6 +331,8 @@ class Scene:
             await self.wakeups.come_again(delivery)
         while self.wakeups.on_their_way:
             await self.look(await self.wakeups.pull())
+            while self.left_alone:
+                await self.look_alone(self.left_alone[0])
             while self.hands:
                 hand = self.hands[0]
                 while hand.ended is None:
