@@ -50,6 +50,12 @@ class Kept:
         writes = frozenset(each for each in self.writes if each.run_id != run_id and each[:2] not in gone)
         return replace(self, checkpoints=checkpoints, writes=writes)
 
+    def without_strays(self, run_id: UUID) -> Kept:
+        """Without writes of a run on checkpoints that are not there."""
+        there = {each[:2] for each in self.checkpoints}
+        strays = {each for each in self.writes if each.run_id == run_id and each[:2] not in there}
+        return replace(self, writes=self.writes - strays)
+
     def tidied(self) -> Kept:
         """Without values that no checkpoint has."""
         used = {(c.namespace, *version) for c in self.checkpoints for version in c.versions}

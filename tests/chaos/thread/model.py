@@ -268,6 +268,8 @@ class ThreadModel:
             return "rolled_back"
         run.status, run.error = "interrupted" if run.cancel else status, error
         self.found.pop(run.run_id, None)
+        if run.attempt > 1 or (run.attempt == 1 and run.status != "success"):
+            self.kept = self.kept.without_strays(run.run_id)
         self._tell(run, run.status)
         self._owe(run, run.status)
         return run.status
