@@ -145,7 +145,7 @@ async def open_bench(servers: Servers) -> AsyncGenerator[Bench]:
             Tracing(),
             None,
         )
-        inbox = wakeup_inbox(stream, ROUTE)
+        inbox = wakeup_inbox(connection.client, ROUTE)
         stack.push_async_callback(inbox.close)
         yield Bench(
             pool=pool,
