@@ -49,7 +49,7 @@ class MultitaskStrategy(StrEnum):
 
 
 # Kept with a run for Treadle's own use, and not shown.
-PRIVATE_KWARGS = frozenset({"trace", "protocol", "authenticated", "continues"})
+PRIVATE_KWARGS = frozenset({"trace", "protocol", "authenticated", "continues", "asked_by"})
 
 
 OnMissed = Literal["once", "skip"]

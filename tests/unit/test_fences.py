@@ -26,6 +26,7 @@ READ = "moves the end of an item's life when it is read, and nothing else"
 
 FENCES: dict[ModuleType, dict[str, str]] = {
     runs: {
+        "ANSWERS_BEFORE": "reads",
         "CREATE": NOT_OF_A_RUN,
         "CREATE_ONCE": NOT_OF_A_RUN,
         "CANCEL": NOT_OF_A_RUN,

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 from treadle.streaming import CancelBus
-from treadle_worker.active import Stop
 from treadle_worker.execution import Executor
 
 
 async def listen(bus: CancelBus, executor: Executor) -> None:
     """Stop runs of this worker that are cancelled, for as long as the task lives."""
     async for signal in bus.listen():
-        active = executor.find(signal.run_id)
-        if active is not None:
-            active.stop(Stop.CANCEL)
+        executor.cancel(signal.run_id)

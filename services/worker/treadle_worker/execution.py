@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -42,6 +43,8 @@ STOP_GRACE_SECS = 10.0
 
 # A synchronous node that goes on so long after the end of its run will do so for ever.
 LEFT_FOR_GOOD_SECS = 60.0
+# Signals of cancels that may have been quicker than the answers to the claims of their runs.
+CANCELS_KEPT = 256
 
 CANCELLED = {
     "error": "UserInterrupt",
@@ -102,6 +105,8 @@ class Executor:
         self._parts = parts
         self._active: set[ActiveRun] = set()
         self._ending: dict[tuple[UUID, int], Ending] = {}
+        # Cancels of runs that are not here; most are other workers' and stay that.
+        self._cancelled: deque[UUID] = deque(maxlen=CANCELS_KEPT)
         self._left_behind: set[asyncio.Task[None]] = set()
         self._handing_back = False
 
@@ -121,6 +126,13 @@ class Executor:
         for active in self._active:
             active.stop(Stop.DRAIN)
 
+    def cancel(self, run_id: UUID) -> None:
+        """A run was cancelled, maybe one of this worker's, and maybe one whose claim is still on its way here."""
+        if (active := self.find(run_id)) is not None:
+            active.stop(Stop.CANCEL)
+        else:
+            self._cancelled.append(run_id)
+
     async def execute(self, active: ActiveRun) -> Ended | HandedBack | Lost:
         """Run one attempt to whatever end it comes."""
         if self._handing_back:
@@ -138,6 +150,9 @@ class Executor:
             route=run.route,
         )
         self._active.add(active)
+        if run.run_id in self._cancelled:
+            # Its row says so too, but that is not read again before the next heartbeat.
+            active.stop(Stop.CANCEL)
         try:
             with (
                 bind(run_id=run.run_id, thread_id=run.thread_id, attempt=run.attempt),
@@ -190,7 +205,7 @@ class Executor:
         self, active: ActiveRun, writer: EventWriter, trace: Any
     ) -> Ended | HandedBack | Lost:
         parts, run = self._parts, active.run
-        resumed = await resumes(run, parts.savers)
+        resumed = await resumes(run, parts.savers, parts.runs)
         config = run_config(run, resumed=resumed)
         saver = await parts.savers.of_run(run)
         spans = self._trace_nodes(config, trace)

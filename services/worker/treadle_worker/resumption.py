@@ -11,17 +11,35 @@ from msgspec import structs
 
 from treadle.checkpoint.savers import Savers
 from treadle.checkpoint.state import readable_state
-from treadle.db.runs import Progress
+from treadle.db.pool import postgres_errors
+from treadle.db.runs import Progress, Runs
 from treadle.graphs.loader import Graph
-from treadle.model import Run
+from treadle.model import MultitaskStrategy, Run
 from treadle_worker.inputs import starting_place
 
 
-async def resumes(run: Run, savers: Savers) -> bool:
-    """Whether an attempt goes on where an earlier one got to: of this run, or of a dead one in whose place it stands."""
+async def resumes(run: Run, savers: Savers, runs: Runs) -> bool:
+    """Whether an attempt goes on where an earlier one got to: of this run, or of one in whose place it stands."""
     before = [UUID(run_id) for run_id in cast("list[str]", run.kwargs.get("continues", ()))]
     for run_id in [*([run.run_id] if run.attempt > 1 else []), *reversed(before)]:
         if goes_on(run, await savers.progress(structs.replace(run, run_id=run_id))):
+            return True
+    return await _too_late(run, savers, runs)
+
+
+async def _too_late(run: Run, savers: Savers, runs: Runs) -> bool:
+    """Whether the answer that this run interrupted was taken already, and the thread has gone on from there.
+
+    Then this one has come too late: it goes on without its own, which would be taken for the answer to whatever is asked next.
+    """
+    if run.multitask_strategy != MultitaskStrategy.INTERRUPT or starting_place(run):
+        return False
+    if (run.kwargs.get("command") or {}).get("resume") is None:
+        return False
+    with postgres_errors("looking for answers"):
+        before = await runs.answers_before(run)
+    for run_id in before:
+        if (await savers.progress(structs.replace(run, run_id=run_id))).checkpointed:
             return True
     return False
 

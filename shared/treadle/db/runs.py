@@ -123,6 +123,13 @@ select exists (select from checkpoints
        exists (select from checkpoint_writes w join checkpoints c using (thread_id, checkpoint_ns, checkpoint_id)
                 where w.thread_id = $1::text and w.checkpoint_ns = '' and w.treadle_run_id = $2::uuid) as written
 """
+# Runs with an answer that a run interrupted to give its own: they were on when it was accepted.
+ANSWERS_BEFORE = """
+select other.run_id from treadle.run mine join treadle.run other using (thread_id)
+ where mine.run_id = $1 and other.seq < mine.seq and other.status = 'interrupted' and other.ended_at > mine.created_at
+   and treadle.answers_of(other.kwargs) is not null
+ order by other.seq desc
+"""
 
 
 class Lease(msgspec.Struct, frozen=True):
@@ -177,9 +184,10 @@ class CancelledRun(msgspec.Struct, frozen=True):
 
 
 class Created(msgspec.Struct, frozen=True):
-    """The answer to a request for a run; `assistant_changed`: it was made from what the assistant no longer is."""
+    """The answer to a request for a run; `answered`: it answers what somebody else has answered; `assistant_changed`: it was
+    made from what the assistant no longer is."""
 
-    outcome: Literal["created", "busy", "thread_not_found", "assistant_changed"]
+    outcome: Literal["created", "busy", "answered", "thread_not_found", "assistant_changed"]
     cancelled: tuple[CancelledRun, ...]
     run: Run | None
 
@@ -384,6 +392,10 @@ class Runs:
         """What earlier attempts of a run have left to continue from."""
         row = await self._answer(PROGRESS, str(run.thread_id), str(run.run_id))
         return Progress(row["checkpointed"], row["checkpointed"] or row["written"])
+
+    async def answers_before(self, run: Run) -> list[UUID]:
+        """The runs that this one interrupted though they had answers too, newest first."""
+        return [row["run_id"] for row in await self._pool.fetch(ANSWERS_BEFORE, run.run_id)]
 
     async def clock(self) -> datetime:
         """The database's clock, the only one that leases and delays go by."""

@@ -77,6 +77,7 @@ class Creation:
         *,
         stateless: bool,
         protocol: bool = False,
+        asked_by: UUID | None = None,
         identity: Identity | None = None,
         cron_id: UUID | None = None,
     ) -> Run:
@@ -84,19 +85,23 @@ class Creation:
 
         Args:
             protocol: the run streams the events of the event streaming protocol.
+            asked_by: the newest run of the thread when it was seen to ask what this one answers. If others have come since,
+                and the strategy is `reject`, it is a Conflict.
             identity: who asks, if the request has proved it; the graph reads it in its config.
             cron_id: the cron that asks for the run, by which clients and graphs know it.
 
         Raises:
             InvalidRequest: a field cannot be used.
             NotFound: no such thread or assistant.
-            Conflict: the thread is busy, and the strategy is `reject`.
+            Conflict: the thread is busy, and the strategy is `reject`; or somebody was quicker to answer.
             Unavailable: Postgres cannot be reached; nothing was accepted.
         """
         while True:
             row = await self.row(run_id, thread_id, body, stateless=stateless, cron_id=cron_id)
             if protocol:
                 row.kwargs["protocol"] = True
+            if asked_by is not None:
+                row.kwargs["asked_by"] = str(asked_by)
             if identity is not None:
                 _authenticate(row.kwargs, identity)
             with postgres_errors("creating a run"):
@@ -263,6 +268,11 @@ class Creation:
 def _must_be_created(row: Row, created: Created) -> Run:
     if created.outcome == "thread_not_found":
         raise no_thread(row.thread_id, ". Create it first, or send `if_not_exists`: `create`.")
+    if created.outcome == "answered":
+        raise Conflict(
+            "This question has been answered already: another run that answers it waits or is on, or has ended by now. Wait "
+            "for it, and look at what the thread asks then; to take that answer back, use `multitask_strategy`: `rollback`."
+        )
     if created.outcome == "busy" or created.run is None:
         raise Conflict(
             "Thread is already running a task. Wait for it to finish or choose a different multitask strategy."

@@ -117,7 +117,11 @@ class Agent:
     async def _begun(self, wanted: Wanted) -> AsyncGenerator[Followed]:
         try:
             async with self._following.begin(
-                wanted.task.thread_id, wanted.body, stateless=False, run_id=wanted.run_id
+                wanted.task.thread_id,
+                wanted.body,
+                stateless=False,
+                run_id=wanted.run_id,
+                asked_by=wanted.asked_by,
             ) as followed:
                 yield followed
         except Conflict as error:

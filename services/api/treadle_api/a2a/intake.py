@@ -30,11 +30,12 @@ ENDED = frozenset(
 
 
 class Wanted(NamedTuple):
-    """The run that a message asks for, and the task that it belongs to."""
+    """The run that a message asks for, and the task that it belongs to; `asked_by`: the run whose question it answers."""
 
     task: TaskId
     run_id: UUID
     body: NewRun
+    asked_by: UUID | None = None
 
 
 class Intake:
@@ -52,10 +53,11 @@ class Intake:
             TaskNotFoundError: the message names a task that the assistant does not have in this context.
             UnsupportedOperationError: the task asks nothing.
         """
+        asked_by = None
         if message.task_id:
             task, run = await self.find(assistant, message.task_id, message.context_id)
             run_id, body = new_id(), NewRun(assistant_id="", command=_answer(message, task, run))
-            body.multitask_strategy = MultitaskStrategy.REJECT
+            body.multitask_strategy, asked_by = MultitaskStrategy.REJECT, run.run_id
         else:
             run_id = new_id()
             task = TaskId(_context(message), run_id)
@@ -63,7 +65,7 @@ class Intake:
         body.assistant_id = str(assistant.assistant_id)
         body.if_not_exists = "create"
         body.metadata = {"a2a": {"task": str(task.run_id), "message": message.message_id}}
-        return Wanted(task, run_id, body)
+        return Wanted(task, run_id, body, asked_by)
 
     async def find(self, assistant: Assistant, text: str, context: str = "") -> tuple[TaskId, Run]:
         """A task and its newest run. Raises TaskNotFoundError."""

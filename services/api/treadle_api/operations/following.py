@@ -53,12 +53,18 @@ class Following:
 
     @asynccontextmanager
     async def begin(
-        self, thread_id: UUID, body: NewRun, *, stateless: bool, run_id: UUID | None = None
+        self,
+        thread_id: UUID,
+        body: NewRun,
+        *,
+        stateless: bool,
+        run_id: UUID | None = None,
+        asked_by: UUID | None = None,
     ) -> AsyncGenerator[Followed]:
-        """Create a run that is watched from before its first event. Raises as `Creation.create` does."""
+        """Create a run that is watched from before its first event. Takes and raises what `Creation.create` does."""
         run_id = run_id or new_id()
         async with self._streams.watch_new(run_id) as subscription:
-            run = await self._creation.create(run_id, thread_id, body, stateless=stateless)
+            run = await self._creation.create(run_id, thread_id, body, stateless=stateless, asked_by=asked_by)
             yield Followed(run, subscription, self._ends, self._results)
 
     @asynccontextmanager

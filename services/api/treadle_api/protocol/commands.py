@@ -151,7 +151,7 @@ class ProtocolCommands:
             multitask_strategy=MultitaskStrategy.ENQUEUE if on else MultitaskStrategy.REJECT,
         )
         try:
-            await self._create(thread_id, new)
+            await self._create(thread_id, new, asked_by=newest.run_id)
         except Conflict:
             raise Refused("no_such_interrupt", "Another client has been quicker to answer") from None
         return {}
@@ -167,9 +167,11 @@ class ProtocolCommands:
             if on := [run for run in runs if not run.status.terminal]:
                 return thread, newest, on
 
-    async def _create(self, thread_id: UUID, new: NewRun) -> Run:
+    async def _create(self, thread_id: UUID, new: NewRun, asked_by: UUID | None = None) -> Run:
         new = msgspec.structs.replace(new, if_not_exists="create", stream_subgraphs=True)
-        return await self._creation.create(new_id(), thread_id, new, stateless=False, protocol=True)
+        return await self._creation.create(
+            new_id(), thread_id, new, stateless=False, protocol=True, asked_by=asked_by
+        )
 
     async def _state(self, thread_id: UUID, params: StateGet) -> Result:
         state = await self._states.get(thread_id, _at(params.namespace), subgraphs=False)
@@ -217,9 +219,10 @@ class ProtocolCommands:
         return {"tree": {"namespace": [], "status": status, "graph_name": newest.graph_id}}
 
     async def _newest(self, thread_id: UUID) -> tuple[Thread, Run]:
+        """The run first: if another one comes in between, the thread is as that one left it, and no answer to it passes."""
         with postgres_errors("reading a thread"):
+            runs = await self._runs.of_thread(thread_id, limit=1)
             thread = await self._threads.get(thread_id)
-            runs = [] if thread is None else await self._runs.of_thread(thread_id, limit=1)
         if thread is None or not runs:
             raise Refused("no_such_run", f"Thread {thread_id} has no run")
         return thread, runs[0]
