@@ -6,6 +6,8 @@ API answers with; the mapping lives here so that no route needs to know it.
 
 from __future__ import annotations
 
+from typing import cast
+
 
 class TreadleError(Exception):
     """Base of every error that Treadle raises on purpose."""
@@ -81,3 +83,13 @@ class EmbeddingFailed(TreadleError):
     """What turns text into vectors for the store failed, or made vectors of another length than it should."""
 
     status = 502
+
+
+def unavailable_in(error: BaseException) -> Unavailable | None:
+    """The server that could not be reached behind an error, which others may have wrapped or raised together with theirs."""
+    if isinstance(error, Unavailable):
+        return error
+    behind = [] if error.__cause__ is None else [error.__cause__]
+    if isinstance(error, BaseExceptionGroup):
+        behind += cast("BaseExceptionGroup[BaseException]", error).exceptions
+    return next((found for each in behind if (found := unavailable_in(each)) is not None), None)

@@ -305,7 +305,7 @@ async def test_a_lost_database_is_told_apart_from_an_error_of_the_graph(dsn: str
     async with checkpoint_pool(dsn, size=1, service="test") as pool:
         saver = saver_of(pool, run)
 
-    with pytest.raises(Unavailable, match=f"Postgres went away while run {run.run_id} was on"):
+    with pytest.raises(Unavailable, match=f"Postgres could not be reached while run {run.run_id} was on"):
         await put(saver, run)
 
 

@@ -7,10 +7,14 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any, cast
 
+import asyncpg
+import psycopg
 from litestar import Request, Response
 from litestar.exceptions import ClientException, HTTPException, ValidationException
 
-from treadle.errors import TreadleError, Unavailable
+from treadle.checkpoint.reaching import psycopg_errors
+from treadle.db.pool import postgres_errors
+from treadle.errors import TreadleError, Unavailable, unavailable_in
 from treadle.wire.reading import problem
 
 log = logging.getLogger(__name__)
@@ -20,6 +24,8 @@ RETRY_AFTER_SECS = "1"
 BODY = "data"
 # Where in a body that is a list; the framework passes over it.
 IN_A_LIST = re.compile(r" - at `\$\.data(\[\d+\].*)`$")
+
+DRIVER_ERRORS = (asyncpg.PostgresError, asyncpg.InterfaceError, psycopg.Error)
 
 AnyRequest = Request[Any, Any, Any]
 
@@ -68,9 +74,24 @@ def http_error(_: AnyRequest, error: HTTPException) -> Response[dict[str, str]]:
 
 
 def unexpected(request: AnyRequest, error: Exception) -> Response[dict[str, str]]:
-    """A defect of ours: the log has the traceback, the client has no internals."""
+    """A defect of ours, unless a server is away: the log has the traceback, the client has no internals."""
+    if (away := _away(error)) is not None:
+        return treadle_error(request, away)
     log.error("%s %s failed", request.method, request.url.path, exc_info=error)
     return _answer(500, "Internal server error; the server's log says more.")
+
+
+def _away(error: Exception) -> Unavailable | None:
+    """The server that is away, where nobody has said so before."""
+    try:
+        with postgres_errors("answering a request"), psycopg_errors("a request was answered"):
+            if isinstance(error, DRIVER_ERRORS):
+                raise error
+    except Unavailable as away:
+        return away
+    except DRIVER_ERRORS:
+        return None
+    return unavailable_in(error)
 
 
 def _answer(status: int, detail: str, headers: dict[str, str] | None = None) -> Response[dict[str, str]]:

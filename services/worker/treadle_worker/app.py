@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import secrets
 import socket
 from contextlib import AsyncExitStack
 from typing import NamedTuple
@@ -50,8 +51,8 @@ LAST_WEBHOOKS_SECS = 3.0
 
 
 def worker_name() -> str:
-    """Tells workers apart in leases and logs."""
-    return f"{socket.gethostname()}-{os.getpid()}"
+    """Tells workers apart in leases and logs, also those that had the same host and number one after the other."""
+    return f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(2)}"
 
 
 class Built(NamedTuple):

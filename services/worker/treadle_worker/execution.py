@@ -19,7 +19,7 @@ from langgraph.store.base import BaseStore
 from treadle import json
 from treadle.checkpoint.savers import Savers
 from treadle.db.runs import EndedRun, Outcome, Runs
-from treadle.errors import Fenced, Unavailable
+from treadle.errors import Fenced, Unavailable, unavailable_in
 from treadle.graphs.registry import Registry
 from treadle.model import Run
 from treadle.store.opening import store_of_run
@@ -207,7 +207,7 @@ class Executor:
         parts, run = self._parts, active.run
         resumed = await resumes(run, parts.savers, parts.runs)
         config = run_config(run, resumed=resumed)
-        saver = await parts.savers.of_run(run)
+        saver = await parts.savers.of_run(run, lambda: parts.leases.valid(active))
         spans = self._trace_nodes(config, trace)
         try:
             async with parts.registry.open(
@@ -259,6 +259,8 @@ class Executor:
         except (Fenced, Unavailable):
             raise
         except Exception as error:
+            if (away := unavailable_in(error)) is not None:
+                raise away from error
             log.info("graph raised: %r", error, exc_info=error)
             failure = _error(error)
             writer.write("error", json.encode(failure))

@@ -16,8 +16,7 @@ from uuid import UUID
 
 from asyncpg import PostgresError
 
-from treadle.db.pool import postgres_errors
-from treadle.db.runs import Claim, EndedRun, Lease, Outcome, Runs
+from treadle.db.runs import Claim, EndedRun, Lease, Runs
 from treadle.errors import Unavailable
 from treadle.messaging.connection import NATS_ERRORS
 from treadle.messaging.inbox import Inbox
@@ -28,6 +27,7 @@ from treadle.webhooks.outbox import Outbox
 from treadle_worker.active import ActiveRun
 from treadle_worker.execution import Ended, Executor, HandedBack, Lost
 from treadle_worker.leases import LeaseKeeper
+from treadle_worker.settling import Settling, say
 from treadle_worker.solitude import Solitude
 from treadle_worker.spans import Spans
 
@@ -37,8 +37,6 @@ PULL_SECS = 5.0
 AWAY_SECS = 0.5
 # A wake-up that could not be looked at, since Postgres was away, comes again after this long.
 LOOK_AGAIN_SECS = 1.0
-# Postgres may be away when a run ends: the outcome is kept and offered again while the lease lasts.
-FINISH_RETRY_SECS = 0.2
 
 
 class Slot:
@@ -100,10 +98,9 @@ class Work:
         draining: asyncio.Event,
         solitude: Solitude | None,
     ) -> None:
-        self._runs = runs
+        self._settling = Settling(runs, leases, lease, metrics, spans, draining)
         self._leases = leases
         self._executor = executor
-        self._lease = lease
         self._metrics = metrics
         self._spans = spans
         self._webhooks = webhooks
@@ -114,10 +111,10 @@ class Work:
         """Do what there is to do on the thread, and answer the wake-up."""
         claimed_at = time.monotonic()
         try:
-            with postgres_errors("claiming a run"), self._spans.claim(delivery):
-                claim = await self._runs.claim(delivery.thread_id, self._lease)
+            with self._spans.claim(delivery):
+                claim = await self._settling.claim(delivery.thread_id)
         except (Unavailable, PostgresError) as error:
-            _say("thread %s could not be looked at: %s", delivery.thread_id, error)
+            say("thread %s could not be looked at: %s", delivery.thread_id, error)
             await self._nak(delivery, LOOK_AGAIN_SECS)
             return
         self._metrics.claim_sql.observe(time.monotonic() - claimed_at)
@@ -155,7 +152,7 @@ class Work:
             await self._announce(claim.ended)
             if following.kwargs.get("webhook"):
                 self._webhooks.put(following.run_id)  # without room for it, it is the scheduler's
-            if isinstance(ended, HandedBack):
+            if not isinstance(ended, Ended):
                 await self._nak(delivery, 0 if self._draining.is_set() else LOOK_AGAIN_SECS)
                 return
             if claim.outcome == "solitary":
@@ -188,48 +185,10 @@ class Work:
         """Write what became of the run; None when nothing could, or may, be written."""
         match ended:
             case Ended(outcome):
-                return await self._finish(active, outcome)
-            case HandedBack():
-                return await self._hand_back(active)
-            case Lost():
-                return None
-
-    async def _finish(self, active: ActiveRun, outcome: Outcome) -> Claim | None:
-        """Write the outcome; None when Postgres stayed away until the lease was over."""
-        while True:
-            started = time.monotonic()
-            try:
-                with (
-                    postgres_errors("writing the outcome of a run"),
-                    self._spans.finish(active.run, outcome.status, active.trace),
-                ):
-                    claim = await self._runs.finish(
-                        active.run, outcome, self._lease, claim_next=self._goes_on
-                    )
-            except Unavailable as error:
-                if not self._leases.valid(active):
-                    log.warning("the outcome of run %s is given up: %s", active.run.run_id, error)
-                    return None
-                await asyncio.sleep(FINISH_RETRY_SECS)
-                continue
-            except PostgresError as error:
-                _say("the outcome of run %s was refused: %s", active.run.run_id, error)
-                return None
-            self._metrics.finish_sql.observe(time.monotonic() - started)
-            return claim
-
-    @property
-    def _goes_on(self) -> bool:
-        """Whether it takes the thread's next run when one has ended."""
-        return not self._draining.is_set() and not self._lease.alone
-
-    async def _hand_back(self, active: ActiveRun) -> Claim | None:
-        try:
-            with postgres_errors("handing a run back"):
-                return await self._runs.hand_back(active.run)
-        except (Unavailable, PostgresError) as error:
-            _say("run %s goes back only when its lease ends: %s", active.run.run_id, error)
-            return None
+                return await self._settling.finish(active, outcome)
+            case HandedBack() | Lost():
+                # What was lost since Postgres was away may still be nobody's; else this is refused.
+                return await self._settling.hand_back(active)
 
     def _count_given_up(self, ended: Sequence[EndedRun]) -> None:
         """Runs that a claim has ended: their workers died, too often or after a cancel."""
@@ -240,8 +199,3 @@ class Work:
         for run in ended:
             self._metrics.runs_ended[run.status].inc()
             await self._executor.announce_end(run)
-
-
-def _say(text: str, what: UUID, error: Exception) -> None:
-    """Postgres being away is to be expected. What it refuses is not, and must not stop the other threads' runs."""
-    log.log(logging.WARNING if isinstance(error, Unavailable) else logging.ERROR, text, what, error)

@@ -4,14 +4,17 @@ The check and the write are one statement. The check locks the run's row FOR SHA
 either commits before (the check sees the newer attempt and nothing is written) or waits until this write has
 committed (and the new attempt reads it). A bare EXISTS would let a takeover commit between the two.
 Heartbeats touch another table, and never wait for this lock.
+
+While Postgres is away the graph waits here, for as long as its worker holds the run: what its nodes have done is not done
+again for a server that restarts. A write whose answer was lost is written again, which changes nothing.
 """
 
 from __future__ import annotations
 
 import math
 import time
-from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
-from contextlib import AbstractContextManager, asynccontextmanager, nullcontext
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, LiteralString, cast
 from uuid import UUID
 
@@ -21,17 +24,16 @@ from langgraph.checkpoint.base import (
     ChannelVersions,
     Checkpoint,
     CheckpointMetadata,
+    CheckpointTuple,
     get_serializable_checkpoint_metadata,
 )
 from langgraph.checkpoint.serde.types import _DeltaSnapshot  # pyright: ignore[reportPrivateUsage]
-from psycopg import AsyncCursor, OperationalError
-from psycopg.rows import DictRow
 from psycopg.types.json import Jsonb
-from psycopg_pool import PoolClosed, PoolTimeout
 
 from treadle.checkpoint.order import OrderedSaver
 from treadle.checkpoint.pool import ConnectionPool
-from treadle.errors import Fenced, NotSerializable, Unavailable
+from treadle.checkpoint.reaching import persisting
+from treadle.errors import Fenced, NotSerializable
 from treadle.telemetry import conventions
 from treadle.telemetry.tracing import Tracing
 
@@ -89,6 +91,7 @@ class FencedSaver(OrderedSaver):
     Args:
         observe: is told the seconds that each write took.
         tracing: makes a span of each write.
+        holds: whether Postgres is to be waited for while it is away.
     """
 
     def __init__(
@@ -98,11 +101,18 @@ class FencedSaver(OrderedSaver):
         attempt: int,
         observe: Callable[[float], None] = lambda seconds: None,
         tracing: Tracing | None = None,
+        holds: Callable[[], bool] = lambda: False,
     ) -> None:
         super().__init__(pool)
+        self.doing = f"run {run_id} was on"
         self._fence = {"run_id": run_id, "attempt": attempt}
         self._observe = observe
         self._tracing = tracing or Tracing()
+        self._holds = holds
+
+    async def aget_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
+        """The checkpoint that a config names, or the newest one."""
+        return await persisting(lambda: super(FencedSaver, self).aget_tuple(config), self._holds)
 
     async def aput(
         self,
@@ -209,22 +219,9 @@ class FencedSaver(OrderedSaver):
             return False
         return True
 
-    @asynccontextmanager
-    async def _cursor(self, *, pipeline: bool = False) -> AsyncGenerator[AsyncCursor[DictRow]]:
-        """Every statement goes through here: a lost database is told apart from an error of the user's graph."""
-        try:
-            async with super()._cursor(pipeline=pipeline) as cursor:
-                yield cursor
-        except (OperationalError, PoolTimeout, PoolClosed) as error:
-            raise Unavailable(
-                f"Postgres went away while run {self._fence['run_id']} was on: {error}"
-            ) from error
-
     async def _write(self, name: str, statement: LiteralString, **values: Any) -> None:
-        started = time.perf_counter()
         with self._span(name, values["thread_id"]):
-            passed = await self._passes(statement, values)
-        self._observe(time.perf_counter() - started)
+            passed = await persisting(lambda: self._passes(statement, values), self._holds)
         if not passed:
             raise Fenced(
                 f"a checkpoint of run {self._fence['run_id']} was refused: attempt {self._fence['attempt']} is not "
@@ -238,9 +235,12 @@ class FencedSaver(OrderedSaver):
 
     async def _passes(self, statement: LiteralString, values: dict[str, Any]) -> bool:
         """Execute a write; whether the fence let it through."""
+        started = time.perf_counter()
         async with self._cursor() as cursor:
             await cursor.execute(statement, {**values, **self._fence})
-            return await cursor.fetchone() is not None
+            passed = await cursor.fetchone() is not None
+        self._observe(time.perf_counter() - started)
+        return passed
 
 
 def _split(values: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -14,7 +14,8 @@ from typing import Any, cast
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import CheckpointTuple, get_checkpoint_id
 from langgraph.checkpoint.base import id as generator
-from langgraph.checkpoint.postgres.aio import AsyncPostgresSaver
+
+from treadle.checkpoint.reaching import ReachingSaver
 
 # In 100 nanoseconds since 1582: the year 3409. What lies beyond was made by no clock, and ids have no room for much more.
 BEYOND = 1 << 59
@@ -39,7 +40,7 @@ def _moment(checkpoint_id: str | None) -> int | None:
     return made.time if made.version == 6 and made.time < BEYOND else None
 
 
-class OrderedSaver(AsyncPostgresSaver):
+class OrderedSaver(ReachingSaver):
     """The stock saver; what is written after it was read is newer than all that was there."""
 
     async def aget_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:

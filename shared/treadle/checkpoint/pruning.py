@@ -7,12 +7,9 @@ from typing import Any
 from uuid import UUID
 
 from langgraph.checkpoint.base import BaseCheckpointSaver
-from psycopg import OperationalError
-from psycopg_pool import PoolClosed, PoolTimeout
 
 from treadle.db.pool import Pool, transaction
 from treadle.db.threads import lock_at_rest, set_pruned
-from treadle.errors import Unavailable
 
 
 class Pruned(Enum):
@@ -55,6 +52,4 @@ class Pruning:
             await self._saver.aprune([str(thread_id)], strategy="keep_latest")
         except NotImplementedError:
             return Pruned.REFUSED
-        except (OperationalError, PoolTimeout, PoolClosed) as error:
-            raise Unavailable(f"Postgres went away while thread {thread_id} was pruned: {error}") from error
         return Pruned.DONE

@@ -15,6 +15,7 @@ from treadle.checkpoint.guarded import GuardedSaver
 from treadle.checkpoint.order import OrderedSaver, stay_above
 from treadle.checkpoint.orphans import Orphans
 from treadle.checkpoint.pool import ConnectionPool
+from treadle.checkpoint.reaching import persisting
 from treadle.db.orphans import note_orphans
 from treadle.db.pool import Pool, postgres_errors
 from treadle.db.runs import Progress, Runs
@@ -25,6 +26,11 @@ from treadle.model import Run
 from treadle.telemetry.tracing import Tracing
 
 Saver = BaseCheckpointSaver[Any]
+
+
+def never() -> bool:
+    """Nobody waits."""
+    return False
 
 
 class Savers(Protocol):
@@ -47,12 +53,23 @@ class Savers(Protocol):
         """Copy what is not copied with the rows of a thread."""
         ...
 
-    async def of_run(self, run: Run) -> Saver:
-        """One for an attempt of a run, which refuses its writes once a newer attempt has the run."""
+    async def of_run(self, run: Run, holds: Callable[[], bool] = never) -> Saver:
+        """One for an attempt of a run, which refuses its writes once a newer attempt has the run.
+
+        Args:
+            holds: whether the run waits where it is while Postgres is away.
+
+        Raises:
+            Unavailable: Postgres cannot be reached.
+        """
         ...
 
     async def progress(self, run: Run) -> Progress:
-        """What earlier attempts of a run have left to continue from."""
+        """What earlier attempts of a run have left to continue from.
+
+        Raises:
+            Unavailable: Postgres cannot be reached.
+        """
         ...
 
     async def tend(self) -> None:
@@ -95,11 +112,12 @@ class PostgresSavers:
     async def copy(self, source: UUID, target: UUID) -> None:
         return
 
-    async def of_run(self, run: Run) -> Saver:
-        return FencedSaver(self._checkpoints, run.run_id, run.attempt, self._observe, self._tracing)
+    async def of_run(self, run: Run, holds: Callable[[], bool] = never) -> Saver:
+        return FencedSaver(self._checkpoints, run.run_id, run.attempt, self._observe, self._tracing, holds)
 
     async def progress(self, run: Run) -> Progress:
-        return await self._runs.progress(run)
+        with postgres_errors("looking for what earlier attempts of a run have left"):
+            return await self._runs.progress(run)
 
     async def tend(self) -> None:
         return
@@ -139,13 +157,15 @@ class CustomSavers:
         await self._orphans.remove(source)
         await copy_thread(self.shared, str(source), str(target))
 
-    async def of_run(self, run: Run) -> Saver:
+    async def of_run(self, run: Run, holds: Callable[[], bool] = never) -> Saver:
         await self.of_thread(run.thread_id)
 
-        async def check() -> None:
+        async def is_newest() -> bool:
             with postgres_errors("checking who has a run"):
-                newest = await self._runs.is_newest(run)
-            if not newest:
+                return await self._runs.is_newest(run)
+
+        async def check() -> None:
+            if not await persisting(is_newest, holds):
                 raise Fenced(
                     f"a checkpoint of run {run.run_id} was refused: attempt {run.attempt} is not its newest any more, or "
                     "the run has ended."

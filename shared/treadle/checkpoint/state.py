@@ -9,6 +9,7 @@ from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import BaseCheckpointSaver, CheckpointTuple
 from langgraph.types import StateSnapshot
 
+from treadle.errors import Unavailable
 from treadle.graphs.loader import Graph
 
 log = logging.getLogger(__name__)
@@ -23,6 +24,8 @@ async def readable_state(graph: Graph, config: RunnableConfig, *, subgraphs: boo
     """
     try:
         return await graph.aget_state(config, subgraphs=subgraphs)
+    except Unavailable:
+        raise
     except Exception:
         saved = await cast("BaseCheckpointSaver[Any]", graph.checkpointer).aget_tuple(config)
         if saved is None:
@@ -30,6 +33,8 @@ async def readable_state(graph: Graph, config: RunnableConfig, *, subgraphs: boo
     try:
         # With its id, a checkpoint is read alone; without, together with the pending writes.
         return await graph.aget_state(saved.config, subgraphs=subgraphs)
+    except Unavailable:
+        raise
     except Exception as error:
         log.info("the graph %s refuses its own checkpoint: %r", graph.name, error, exc_info=error)
         return as_kept(graph, saved)
@@ -47,6 +52,8 @@ async def readable_history(
     wanted: dict[str, Any] = {"filter": filter, "before": before, "limit": limit}
     try:
         return [snapshot async for snapshot in graph.aget_state_history(config, **wanted)]
+    except Unavailable:
+        raise
     except Exception as error:
         log.info("the graph %s cannot put a history together: %r", graph.name, error, exc_info=error)
         saver = cast("BaseCheckpointSaver[Any]", graph.checkpointer)

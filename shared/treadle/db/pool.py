@@ -12,6 +12,7 @@ import asyncpg
 from asyncpg.pool import PoolConnectionProxy
 
 from treadle import json
+from treadle.db.sqlstates import is_away
 from treadle.errors import ConfigError, Unavailable
 
 CONNECT_TIMEOUT_SECS = 5.0
@@ -22,30 +23,22 @@ CLOSE_TIMEOUT_SECS = 3.0
 Connection = asyncpg.Connection | PoolConnectionProxy
 Pool = asyncpg.Pool
 
-_AWAY = (
+_LOST = (
     OSError,
     TimeoutError,
     asyncpg.InterfaceError,
     # A connection that Postgres has ended, until its end is read, is to the driver one with another operation in progress.
     # And while a cluster fails over, no server is the primary that the DSN asks for.
     asyncpg.InternalClientError,
-    asyncpg.PostgresConnectionError,
-    asyncpg.CannotConnectNowError,
-    asyncpg.TooManyConnectionsError,
-    asyncpg.AdminShutdownError,
-    asyncpg.CrashShutdownError,
-    # While it is set up it lets nobody in.
-    asyncpg.InvalidAuthorizationSpecificationError,
-    asyncpg.InvalidCatalogNameError,
 )
 
 # All that can become of a statement.
-POSTGRES_ERRORS = (*_AWAY, asyncpg.PostgresError)
+POSTGRES_ERRORS = (*_LOST, asyncpg.PostgresError)
 
 
 @contextmanager
 def postgres_errors(doing: str) -> Generator[None]:
-    """Raise Unavailable, saying what was being done, when Postgres cannot be reached.
+    """Raise Unavailable, saying what was being done, when Postgres cannot be reached or cannot do its work now.
 
     Raises:
         ConfigError: the address cannot be understood; no patience would help.
@@ -54,10 +47,17 @@ def postgres_errors(doing: str) -> Generator[None]:
         yield
     except asyncpg.exceptions.ClientConfigurationError as error:
         raise ConfigError(f"DATABASE_URI cannot be used: {error}. See docs/settings.md.") from error
-    except _AWAY as error:
+    except _LOST as error:
         raise Unavailable(
             f"Postgres could not be reached while {doing}: {error or type(error).__name__}. "
             "Check DATABASE_URI and that the server is up; what was committed is safe."
+        ) from error
+    except asyncpg.PostgresError as error:
+        if not is_away(error.sqlstate):
+            raise
+        raise Unavailable(
+            f"Postgres could not be reached while {doing}, or can do no such work now: {error}. "
+            "Check that the server is up, takes writes and has room; what was committed is safe."
         ) from error
 
 

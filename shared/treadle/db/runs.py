@@ -114,6 +114,11 @@ DELETE = "select treadle.delete_run($1, $2)"
 IS_NEWEST = (
     "select exists (select from treadle.run where run_id = $1 and attempt = $2 and status = 'running')"
 )
+# The run of a thread that is on under a lease of that name.
+CLAIMED_AS = """
+select r.* from treadle.run r join treadle.lease l using (run_id, attempt)
+ where r.thread_id = $1 and r.status = 'running' and l.worker = $2
+"""
 # What has an earlier attempt of this run left that the next one can continue from? Only what hangs on a checkpoint of the
 # graph itself: under `async` a step's writes, and those of a graph within it, may be committed before the checkpoint that
 # they belong to, and stay behind alone when the worker dies in between. There is nothing to go on with then.
@@ -277,6 +282,10 @@ class Runs:
         Returns the run that it had; None when it had none, or had let go of it.
         """
         return await self._pool.fetchval(DIED_ALONE, thread_id, worker)
+
+    async def claimed_as(self, thread_id: UUID, worker: str) -> Run | None:
+        """What a claim under this name has got on a thread, if its answer was lost."""
+        return _run(await self._pool.fetchrow(CLAIMED_AS, thread_id, worker))
 
     async def finish(self, run: Run, outcome: Outcome, lease: Lease, *, claim_next: bool) -> Claim:
         """Write the outcome and claim the thread's next run, fenced by the run's attempt. One round trip.

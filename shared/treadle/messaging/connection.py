@@ -17,6 +17,10 @@ log = logging.getLogger(__name__)
 RECONNECT_WAIT_SECS = 1
 CONNECT_TIMEOUT_SECS = 2
 FLUSH_TIMEOUT_SECS = 2
+# A connection that says nothing is given up after so many pings, 10 to 15 seconds. One alone would be too few: a node that
+# blocks the loop for as long lets the client see its pings' time before it sees their answers.
+PING_SECS = 5
+PINGS_UNANSWERED = 2
 # NATS is away, or does not answer in time.
 NATS_ERRORS = (OSError, TimeoutError, nats.errors.Error)
 
@@ -113,8 +117,8 @@ class Nats:
             allow_reconnect=True,
             max_reconnect_attempts=-1,
             reconnect_time_wait=RECONNECT_WAIT_SECS,
-            ping_interval=10,
-            max_outstanding_pings=2,
+            ping_interval=PING_SECS,
+            max_outstanding_pings=PINGS_UNANSWERED,
             reconnected_cb=connected,
             disconnected_cb=disconnected,
             error_cb=failed,

@@ -13,8 +13,8 @@ from __future__ import annotations
 
 import asyncio
 import copy
-from collections.abc import AsyncGenerator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Generator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any, Literal, Self, cast
 from uuid import UUID
 
@@ -22,12 +22,13 @@ from langchain_core.embeddings import Embeddings
 from langgraph.store.base import NOT_PROVIDED as STANDARD
 from langgraph.store.base import GetOp, Item, NotProvided, PutOp, Result, SearchItem, SearchOp
 from langgraph.store.postgres.aio import AsyncPostgresStore
-from psycopg import AsyncCursor, DatabaseError, OperationalError
+from psycopg import AsyncCursor, DatabaseError
 from psycopg.rows import DictRow
-from psycopg_pool import PoolClosed, PoolTimeout
 
 from treadle.checkpoint.pool import ConnectionPool
-from treadle.errors import Fenced, Unavailable
+from treadle.checkpoint.reaching import answering, psycopg_errors
+from treadle.db.pool import COMMAND_TIMEOUT_SECS
+from treadle.errors import Fenced
 from treadle.graphs.storage import StoreTtl
 from treadle.store import sql
 from treadle.store.filters import conditions
@@ -125,15 +126,10 @@ class PostgresStore(AsyncPostgresStore):
 
     @asynccontextmanager
     async def _cursor(self, *, pipeline: bool = False) -> AsyncGenerator[AsyncCursor[DictRow]]:
-        try:
+        with psycopg_errors("the store was used"), _refusals():
             async with super()._cursor(pipeline=pipeline) as cursor:
-                yield cursor
-        except (OperationalError, PoolTimeout, PoolClosed) as error:
-            raise Unavailable(f"Postgres could not be reached while the store was used: {error}") from error
-        except DatabaseError as error:
-            if error.sqlstate != sql.FENCED:
-                raise
-            raise Fenced(f"What it put into the store was refused: {error.diag.message_primary}.") from error
+                with answering(cursor.connection, COMMAND_TIMEOUT_SECS):
+                    yield cursor
 
     async def _batch_get_ops(
         self, get_ops: Sequence[tuple[int, GetOp]], results: list[Result], cur: AsyncCursor[DictRow]
@@ -173,6 +169,16 @@ class PostgresStore(AsyncPostgresStore):
                 SearchItem(namespace=tuple(row.pop("prefix").split(".")), **row)
                 for row in await cur.fetchall()
             ]
+
+
+@contextmanager
+def _refusals() -> Generator[None]:
+    try:
+        yield
+    except DatabaseError as error:
+        if error.sqlstate != sql.FENCED:
+            raise
+        raise Fenced(f"What it put into the store was refused: {error.diag.message_primary}.") from error
 
 
 def _search(op: SearchOp, near: list[float] | None) -> Any:

@@ -6,11 +6,14 @@ import asyncio
 import logging
 import random
 import time
+from collections.abc import AsyncGenerator, Generator
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
 from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
+from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError
 
 from treadle.patience import OK, Tell, nobody
@@ -44,9 +47,23 @@ def connect(url: str) -> Redis:
     )
 
 
-def answered() -> asyncio.Timeout:
-    """Within it, Redis has to answer in time; raises TimeoutError, which is among `AWAY`."""
-    return asyncio.timeout(ANSWER_TIMEOUT_SECS)
+@asynccontextmanager
+async def answered() -> AsyncGenerator[None]:
+    """Within it, Redis has to answer in time; raises what is among `AWAY`, TimeoutError if it does not answer."""
+    with closing_told():
+        async with asyncio.timeout(ANSWER_TIMEOUT_SECS):
+            yield
+
+
+@contextmanager
+def closing_told() -> Generator[None]:
+    """Raise a lost connection as one: whoever writes to a transport that uvloop has just closed gets a RuntimeError."""
+    try:
+        yield
+    except RuntimeError as error:
+        if not str(error).endswith("the handler is closed"):
+            raise
+        raise RedisConnectionError("the connection was closed while it was written to") from error
 
 
 class Backoff:

@@ -11,10 +11,10 @@ from redis.asyncio import Redis
 from redis.asyncio.connection import AbstractConnection
 from redis.exceptions import ConnectionError as RedisConnectionError
 
-from treadle.streaming.connection import answered
+from treadle.streaming.connection import answered, closing_told
 
 # A connection on which nothing arrives for this long is asked whether it still lives.
-QUIET_SECS = 10.0
+QUIET_SECS = 5.0
 
 
 class Message(msgspec.Struct, frozen=True):
@@ -36,10 +36,10 @@ class PubSubConnection:
         self._asked = False
 
     async def subscribe(self, channels: Iterable[str]) -> None:
-        await self._connection.send_command("SUBSCRIBE", *channels, check_health=False)
+        await self._send("SUBSCRIBE", *channels)
 
     async def unsubscribe(self, channels: Iterable[str]) -> None:
-        await self._connection.send_command("UNSUBSCRIBE", *channels, check_health=False)
+        await self._send("UNSUBSCRIBE", *channels)
 
     async def receive(self) -> Message | Subscribed:
         """The next thing that arrives; raises one of `connection.AWAY` when the connection is lost."""
@@ -63,7 +63,11 @@ class PubSubConnection:
                 f"nothing was heard on the pub/sub connection for {2 * QUIET_SECS:.0f} s"
             )
         self._asked = True
-        await self._connection.send_command("PING", check_health=False)
+        await self._send("PING")
+
+    async def _send(self, *command: str) -> None:
+        with closing_told():
+            await self._connection.send_command(*command, check_health=False)
 
 
 def _heard(reply: Any) -> Message | Subscribed | None:
