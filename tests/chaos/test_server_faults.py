@@ -1,0 +1,33 @@
+"""Each fault of a server by itself: nothing lost, nothing twice, the order kept, no attempt used up, nobody to be restarted."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+
+from tests.chaos.fault import Fault
+from tests.chaos.faults.servers import FAULTS
+from tests.chaos.site import Site
+from tests.chaos.weathering import cases, proxied_site, weathers
+
+ALWAYS = (
+    "Postgres: kill -9",
+    "Postgres: read-only",
+    "Postgres: disk full for checkpoints",
+    "NATS: data lost",
+    "Redis: away",
+)
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def site() -> AsyncGenerator[Site]:
+    async with proxied_site() as site:
+        yield site
+
+
+@pytest.mark.parametrize("fault", cases(FAULTS, ALWAYS))
+async def test_runs_in_every_state_come_through(site: Site, fault: Fault, tmp_path: Path) -> None:
+    await weathers(site, fault, tmp_path)
