@@ -121,7 +121,7 @@ class Hand:
             await self._saver.quiet()
 
     async def _begin(self, *, idle: bool = False) -> None:
-        resumed = await resumes(self.run, self._bench.savers)
+        resumed = await resumes(self.run, self._bench.savers, self._bench.runs)
         config = run_config(self.run, resumed=resumed)
         graph = self._bench.graph.copy({"checkpointer": self._saver})
         given = await answers_left(graph, self.run) if resumed else graph_input(self.run)
