@@ -6,7 +6,7 @@ the same moment, and waiting for each other in different orders would be a deadl
 
 from __future__ import annotations
 
-# Goes before the puts of a run, in their transaction; migrations/0018_once.sql.
+# Goes before the puts of a run, in their transaction; migrations/0016_once.sql.
 FENCE = "select treadle.hold_attempt(%s, %s)"
 FENCED = "TR001"
 

@@ -12,7 +12,8 @@ alter table treadle.lease
     add column alone boolean not null default false,
     add column died  boolean not null default false;
 
--- As in 0013, and solitary runs. `p_alone` null: a worker of the version before, which knows no solitary runs.
+-- As in 0013, and solitary runs; and whoever ends a run whose lease is over makes sure of that: a heartbeat that comes late, but
+-- before this, stands. `p_alone` null: a worker of the version before, which knows no solitary runs.
 create function treadle.claim_next(
     p_thread uuid, p_worker text, p_lease interval, p_max_crashes int, p_alone boolean
 ) returns treadle.claim_result language plpgsql as $$
@@ -55,6 +56,12 @@ begin
                    ::treadle.claim_result;
         end if;
 
+        -- It seems dead. From here on no heartbeat can revive it.
+        select * into v_lease from treadle.lease where run_id = v_run.run_id for update;
+        if v_lease.lease_until > clock_timestamp() then
+            continue;
+        end if;
+
         -- The lease is dead: its worker crashed, hangs, or is cut off.
         v_crashes := v_run.crashes + 1;
         v_given_up := v_crashes >= p_max_crashes
@@ -84,29 +91,23 @@ begin
             continue;
         end if;
 
-        -- In both cases a heartbeat may revive the lease between the look above and this statement: then it stands.
         if v_crashes >= v_solitary then
             -- It waits for its turn as any other does: without a lease, and a cancel ends it at once.
-            delete from treadle.lease where run_id = v_run.run_id and lease_until <= clock_timestamp();
-            if found or v_lease.run_id is null then
-                update treadle.run
-                   set status = 'pending', crashes = crashes + 1, updated_at = clock_timestamp()
-                 where run_id = v_run.run_id;
-            end if;
+            delete from treadle.lease where run_id = v_run.run_id;
+            update treadle.run
+               set status = 'pending', crashes = crashes + 1, updated_at = clock_timestamp()
+             where run_id = v_run.run_id;
             continue;
         end if;
-        insert into treadle.lease as l (run_id, attempt, worker, lease_until, alone)
+        insert into treadle.lease (run_id, attempt, worker, lease_until, alone)
         values (v_run.run_id, v_run.attempt + 1, p_worker, clock_timestamp() + p_lease, coalesce(p_alone, false))
         on conflict (run_id) do update
            set attempt = excluded.attempt, worker = excluded.worker, lease_until = excluded.lease_until,
-               alone = excluded.alone, died = false
-         where l.lease_until <= clock_timestamp();
-        if found then
-            update treadle.run
-               set attempt = attempt + 1, crashes = crashes + 1, updated_at = clock_timestamp()
-             where run_id = v_run.run_id returning * into v_run;
-            return row('claimed', null, v_ended, v_run)::treadle.claim_result;
-        end if;
+               alone = excluded.alone, died = false;
+        update treadle.run
+           set attempt = attempt + 1, crashes = crashes + 1, updated_at = clock_timestamp()
+         where run_id = v_run.run_id returning * into v_run;
+        return row('claimed', null, v_ended, v_run)::treadle.claim_result;
     end loop;
 end $$;
 

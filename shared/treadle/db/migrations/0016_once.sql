@@ -1,4 +1,4 @@
--- What acts once: a put into the store of the attempt that has the run, an answer to a question, a cancel that was accepted.
+-- What acts once: a put into the store of the attempt that has the run, an answer to a question.
 
 -- What the node of a run puts into the store is fenced as its checkpoints are, in the transaction of the put: hold the run for
 -- an attempt that wants to write, so that a takeover waits until the write has committed; raise if it has lost the right to.
@@ -114,23 +114,4 @@ begin
            metadata = metadata || p_thread_metadata, config = p_thread_config
      where thread_id = p_thread;
     return row('created', v_cancelled, v_run)::treadle.create_result;
-end $$;
-
--- As in 0002, but a rollback that was accepted stays one: an interrupt that comes after it does not keep what it takes away.
-create or replace function treadle.cancel_locked(p_run treadle.run, p_action text)
-returns treadle.cancel_result language plpgsql as $$
-declare
-    v_status text;
-begin
-    if p_run.status not in ('pending', 'running') then
-        return row('finished', p_run.status, p_run.attempt)::treadle.cancel_result;
-    end if;
-    p_run.cancel_action := case p_run.cancel_action when 'rollback' then 'rollback' else p_action end;
-    if p_run.status = 'pending' then
-        v_status := treadle.end_run(p_run, 'interrupted', null, null);
-        return row('ended', v_status, p_run.attempt)::treadle.cancel_result;
-    end if;
-    update treadle.run set cancel_action = p_run.cancel_action, updated_at = clock_timestamp()
-     where run_id = p_run.run_id;
-    return row('signalled', 'running', p_run.attempt)::treadle.cancel_result;
 end $$;
