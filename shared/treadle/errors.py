@@ -13,6 +13,8 @@ class TreadleError(Exception):
     """Base of every error that Treadle raises on purpose."""
 
     status = 500
+    retry_after_secs: int | None = None
+    """When it is worth asking again; None: not by itself."""
 
 
 class ConfigError(TreadleError):
@@ -77,6 +79,20 @@ class Unavailable(TreadleError):
     """A server that the request needs cannot be reached now; trying again later may help."""
 
     status = 503
+    retry_after_secs = 1
+
+
+class Overloaded(Unavailable):
+    """A limit of this process is reached; the message names it. What asked was turned away before it did anything."""
+
+    retry_after_secs = 2
+
+
+class QueueFull(TreadleError):
+    """As many runs wait as may; nothing was accepted. The message names the limit."""
+
+    status = 429
+    retry_after_secs = 5
 
 
 class EmbeddingFailed(TreadleError):

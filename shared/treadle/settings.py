@@ -102,6 +102,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     treadle_max_ack_pending: Annotated[
         int, Positive, doc("Threads in work at the same time over all workers of a route.")
     ] = 10_000
+    treadle_max_pending_runs: Annotated[
+        int,
+        NotNegative,
+        doc(
+            "Runs of a route that may wait to be begun; requests for more are answered with 429. 0: no bound."
+        ),
+    ] = 100_000
     treadle_nats_replicas: Annotated[
         int, Positive, doc("Replicas of the JetStream streams: 3 on a NATS cluster.")
     ] = 1
@@ -168,8 +175,21 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     treadle_sse_heartbeat_secs: Annotated[
         float, Seconds, doc("Silence after which a stream sends a heartbeat.")
     ] = 15
+    treadle_stream_stall_secs: Annotated[
+        float,
+        Seconds,
+        doc("A client that takes nothing of what is sent to it for this long is cut off."),
+    ] = 30
 
+    treadle_http_max_requests: Annotated[
+        int,
+        Positive,
+        doc("Requests over HTTP that an API process is at work on, until their answers begin; more get 503."),
+    ] = 1000
     treadle_db_pool_size: Annotated[int, Positive, doc("Postgres connections of a process at the most.")] = 10
+    treadle_db_pool_wait_secs: Annotated[
+        float, Seconds, doc("How long a request to the API may wait for one of these; then it gets 503.")
+    ] = 5
     treadle_stateless_ttl_secs: Annotated[
         float,
         SecondsOrNone,

@@ -11,7 +11,7 @@ from langgraph.store.base import BaseStore
 from treadle.checkpoint.pool import checkpoint_pool
 from treadle.checkpoint.savers import Savers, open_savers
 from treadle.db.opening import open_pool, postgres_at, refusals
-from treadle.db.pool import Pool
+from treadle.db.pool import Pool, PoolWait
 from treadle.patience import Tell, nobody, open_patiently
 from treadle.service import Given
 from treadle.store.opening import open_store
@@ -35,6 +35,7 @@ async def open_storage(
     prepare: Callable[[Pool], Awaitable[None]] | None = None,
     observe: Callable[[float], None] = lambda seconds: None,
     tell: Tell = nobody,
+    wait: PoolWait | None = None,
 ) -> Storage:
     """Open everything, as soon as Postgres is there with the schema of this version.
 
@@ -44,6 +45,7 @@ async def open_storage(
         prepare: what is to be written before anything else is done.
         observe: is told the seconds that each write of a checkpoint took.
         tell: is told what is waited for.
+        wait: for a connection, after which whoever needs one gets Overloaded.
 
     Raises:
         ConfigError: the address, or a store or checkpointer of the user's own, cannot be used.
@@ -52,11 +54,11 @@ async def open_storage(
     size = pool_size or settings.treadle_db_pool_size
 
     async def attempt(opened: AsyncExitStack) -> Storage:
-        pool = await open_pool(opened, settings.database_uri, size, service)
+        pool = await open_pool(opened, settings.database_uri, size, service, wait)
         if prepare is not None:
             await prepare(pool)
         checkpoints = await opened.enter_async_context(
-            checkpoint_pool(settings.database_uri, size=size, service=service)
+            checkpoint_pool(settings.database_uri, size=size, service=service, wait=wait)
         )
         tracing = given.tracing
         savers = open_savers(given.config, pool, checkpoints, observe, tracing)

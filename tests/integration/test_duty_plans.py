@@ -121,6 +121,7 @@ DUTIES = {
     "leaseless": Duty(queue.LEASELESS, [500], "lease_end"),
     "delays": Duty(queue.COME_DUE, [LONG_AGO, UUID(int=0), 1000], "run_delayed"),
     "metrics": Duty(queue.QUEUE, [], "run_untold"),
+    "room": Duty(queue.WAITING, ["default", 100_000], "run_untold"),
     "webhooks": Duty(webhooks.TAKE_DUE, [timedelta(seconds=30), 64], "webhook_due"),
     "webhook records": Duty(webhooks.FORGET, [DAYS, 200], "webhook_settled"),
     "requests": Duty(requests.FORGET, [DAYS, 200], "request_age"),

@@ -64,7 +64,7 @@ def make_app(parts: Parts, http: Http, *, mine: Any | None = None, prefix: str =
         route_handlers=[*routers, system.bare] if http.disable_meta else routers,
         dependencies={field.name: _given(getattr(parts, field.name)) for field in fields(parts)},
         exception_handlers=HANDLERS,
-        middleware=[Observe(parts.metrics, parts.tracing), parts.request_headers],
+        middleware=[Observe(parts.metrics, parts.tracing), parts.at_work, parts.request_headers],
         openapi_config=None if http.disable_meta else openapi(mine, prefix),
         request_max_body_size=MAX_BODY_BYTES,
         logging_config=None,

@@ -14,12 +14,12 @@ from litestar.exceptions import ClientException, HTTPException, ValidationExcept
 
 from treadle.checkpoint.reaching import psycopg_errors
 from treadle.db.pool import postgres_errors
-from treadle.errors import TreadleError, Unavailable, unavailable_in
+from treadle.errors import Overloaded, TreadleError, Unavailable, unavailable_in
 from treadle.wire.reading import problem
 
 log = logging.getLogger(__name__)
 
-RETRY_AFTER_SECS = "1"
+RETRY_AFTER_SECS = str(Unavailable.retry_after_secs)
 # What the framework calls the body of a request.
 BODY = "data"
 # Where in a body that is a list; the framework passes over it.
@@ -32,8 +32,9 @@ AnyRequest = Request[Any, Any, Any]
 
 def treadle_error(request: AnyRequest, error: TreadleError) -> Response[dict[str, str]]:
     """Treadle's own errors know their status."""
-    headers = {"retry-after": RETRY_AFTER_SECS} if isinstance(error, Unavailable) else {}
-    if error.status >= 500:
+    headers = {} if error.retry_after_secs is None else {"retry-after": str(error.retry_after_secs)}
+    # Of those that are turned away there may be many, and they are counted.
+    if error.status >= 500 and not isinstance(error, Overloaded):
         log.warning("%s %s: %s", request.method, request.url.path, error)
     return _answer(error.status, str(error), headers)
 

@@ -55,8 +55,16 @@ PROBLEMS = {
     "404": "What the path or the body names does not exist.",
     "409": "The present state of the thing that the path names does not allow it.",
     "422": "A field or parameter cannot be used; the detail names it.",
-    "503": "A server that this needs cannot be reached now. Try again after `Retry-After` seconds.",
+    "429": "As many runs wait as may. Try again after `Retry-After` seconds.",
+    "503": "A server that this needs cannot be reached now, or this one has too much to do. Try again after `Retry-After` seconds.",
 }
+
+
+MAKING_RUNS = frozenset(
+    f"{parent}{path}"
+    for parent in ("", "/threads/{thread_id}")
+    for path in ("/runs", "/runs/wait", "/runs/stream", "/runs/batch", "/commands")
+)
 
 
 class WithProblems(JsonRenderPlugin):
@@ -94,6 +102,7 @@ def _problems(path: str, operation: dict[str, Any]) -> dict[str, Any]:
         "404": "{" in path or "requestBody" in operation,
         "409": "requestBody" in operation or path.endswith("/trigger"),
         "422": "requestBody" in operation or "parameters" in operation,
+        "429": path in MAKING_RUNS,
         "503": path not in ("/info", "/metrics"),
     }
     content = {"application/json": {"schema": {"$ref": "#/components/schemas/Problem"}}}

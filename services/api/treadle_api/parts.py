@@ -13,7 +13,8 @@ from treadle.checkpoint.pruning import Pruning
 from treadle.db.assistants import Assistants
 from treadle.db.checkpoints import Checkpoints
 from treadle.db.crons import Crons
-from treadle.db.pool import Pool
+from treadle.db.pool import Pool, PoolWait
+from treadle.db.queue import Queue
 from treadle.db.runs import Runs
 from treadle.db.tasks import TaskRuns
 from treadle.db.thread_search import ThreadSearch
@@ -28,6 +29,7 @@ from treadle.messaging.wakeups import WakeupPublisher
 from treadle.operations.assistants import AssistantChoice
 from treadle.operations.cancel import Cancellation
 from treadle.operations.create import Creation
+from treadle.operations.room import QueueRoom
 from treadle.service import Given
 from treadle.storage import open_storage
 from treadle.streaming import EventHub, StreamLimits, connect
@@ -35,6 +37,7 @@ from treadle.telemetry.metrics import Metrics
 from treadle.telemetry.tracing import Tracing
 from treadle.webhooks.build import webhook_policy
 from treadle_api.a2a.endpoint import A2aEndpoint, Sources
+from treadle_api.at_work import AtWork
 from treadle_api.bus.acceptance import Acceptance
 from treadle_api.bus.answering import Answering
 from treadle_api.bus.front import Front
@@ -102,6 +105,7 @@ class Parts:
     mcp: McpEndpoint
     a2a: A2aEndpoint
     front: Front
+    at_work: AtWork
 
 
 @dataclass(frozen=True)
@@ -111,6 +115,7 @@ class Links:
     nats: Nats
     redis: Redis
     dependencies: Dependencies
+    metrics: Metrics
 
 
 @asynccontextmanager
@@ -119,7 +124,7 @@ async def link(given: Given) -> AsyncGenerator[Links]:
     nats, redis = Nats(given.settings.nats_url, name="api"), connect(given.settings.redis_uri)
     connecting = asyncio.create_task(nats.connect(), name="nats")
     try:
-        yield Links(nats, redis, Dependencies(nats, redis))
+        yield Links(nats, redis, Dependencies(nats, redis), Metrics())
     finally:
         connecting.cancel()
         await asyncio.gather(connecting, return_exceptions=True)
@@ -134,7 +139,7 @@ async def build(given: Given, links: Links) -> AsyncGenerator[Parts]:
     policy = None if given.config.http.disable_webhooks else webhook_policy(given.config, settings)
     verifier = IdentityVerifier.of(settings)
     nats, redis, dependencies = links.nats, links.redis, links.dependencies
-    metrics, limits = Metrics(), StreamLimits.of(settings)
+    metrics, limits = links.metrics, StreamLimits.of(settings)
     heartbeat = settings.treadle_sse_heartbeat_secs
 
     async def register(pool: Pool) -> None:
@@ -143,16 +148,23 @@ async def build(given: Given, links: Links) -> AsyncGenerator[Parts]:
 
     async with AsyncExitStack() as stack:
         storage = await open_storage(
-            stack, given, "api", prepare=register, tell=dependencies.waits_for_postgres
+            stack,
+            given,
+            "api",
+            prepare=register,
+            tell=dependencies.waits_for_postgres,
+            wait=PoolWait(settings.treadle_db_pool_wait_secs, metrics.refused["connections"].inc),
         )
         pool, savers, store = storage.pool, storage.savers, storage.store
         dependencies.has_postgres(pool)
+        room = QueueRoom(Queue(pool), settings.treadle_max_pending_runs, metrics)
         runs, threads, assistants = Runs(pool), Threads(pool), Assistants(pool)
         async with EventHub(redis) as hub, asyncio.TaskGroup() as tasks:
             ends, stirrings = Ends(runs, hub), Stirrings(runs, hub)
             background = [
                 tasks.create_task(ends.run(), name="ends"),
                 tasks.create_task(stirrings.run(), name="stirrings"),
+                tasks.create_task(room.run(), name="queue-room"),
             ]
             cancellation = Cancellation(runs, redis, limits)
             publisher = WakeupPublisher(nats, settings.treadle_nats_replicas)
@@ -172,6 +184,7 @@ async def build(given: Given, links: Links) -> AsyncGenerator[Parts]:
                 tracing,
                 ttl,
                 request_headers.configurable,
+                room,
             )
             crons = Crons(pool)
             results = Results(runs, threads, hub, ends)
@@ -187,14 +200,13 @@ async def build(given: Given, links: Links) -> AsyncGenerator[Parts]:
             mcp = McpEndpoint(answers, Origins(given.config.http.cors), MAX_BODY_BYTES, heartbeat)
             background.append(tasks.create_task(mcp.run(), name="mcp"))
             holding = Holding(settings.treadle_nats_wait_secs)
-            acceptance = Acceptance(creation)
-            direct = DirectRuns(acceptance, cancellation, results, runs, holding)
+            direct = DirectRuns(Acceptance(creation), cancellation, results, runs, holding)
             answering = Answering(
                 nats.client, metrics, tracing, request_headers, verifier, settings.treadle_nats_max_requests
             )
             settling = Settling(
                 DeadLetters(nats.client),
-                acceptance,
+                Acceptance(creation, have_waited=True),
                 verifier,
                 request_headers,
                 metrics,
@@ -205,6 +217,7 @@ async def build(given: Given, links: Links) -> AsyncGenerator[Parts]:
             requests = DurableRequests(
                 nats,
                 runs,
+                room,
                 settling,
                 at_once=max(1, settings.treadle_db_pool_size * 2 // 3),
                 replicas=settings.treadle_nats_replicas,
@@ -244,6 +257,7 @@ async def build(given: Given, links: Links) -> AsyncGenerator[Parts]:
                 mcp=mcp,
                 a2a=A2aEndpoint(choice, sources, prefix, heartbeat),
                 front=Front(nats, answering, direct, holding),
+                at_work=AtWork(settings.treadle_http_max_requests, metrics),
             )
             for task in background:
                 task.cancel()

@@ -6,27 +6,52 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from typing import Any
 
+from psycopg import AsyncConnection
 from psycopg.rows import dict_row
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
-from treadle.db.pool import CONNECT_TIMEOUT_SECS, postgres_errors
+from treadle.db.pool import CONNECT_TIMEOUT_SECS, PoolWait, postgres_errors
+from treadle.errors import Overloaded
 
 ConnectionPool = AsyncConnectionPool[Any]
 
 
+class _BoundedPool(AsyncConnectionPool[Any]):
+    """A pool that says what is wrong when a wait for a connection was in vain."""
+
+    wait: PoolWait | None = None
+
+    async def getconn(self, timeout: float | None = None) -> AsyncConnection[Any]:
+        try:
+            return await super().getconn(timeout)
+        except PoolTimeout as error:
+            if self.wait is not None:
+                self.wait.refused()
+            raise Overloaded(
+                f"No connection to Postgres for checkpoints and the store became free in {self.timeout:g} s: all "
+                f"{self.max_size} (TREADLE_DB_POOL_SIZE) are in use, or Postgres cannot be reached. Ask again in a moment. "
+                "If it lasts, look for what Postgres waits for, or start more processes."
+            ) from error
+
+
 @asynccontextmanager
-async def checkpoint_pool(dsn: str, *, size: int, service: str) -> AsyncGenerator[ConnectionPool]:
+async def checkpoint_pool(
+    dsn: str, *, size: int, service: str, wait: PoolWait | None = None
+) -> AsyncGenerator[ConnectionPool]:
     """Connections in autocommit mode, each statement its own transaction.
+
+    Args:
+        wait: after which its users get Overloaded; None: as long as connecting may take.
 
     Raises:
         Unavailable: Postgres cannot be reached.
     """
-    pool: ConnectionPool = AsyncConnectionPool(
+    pool = _BoundedPool(
         dsn,
         min_size=1,
         max_size=size,
         open=False,
-        timeout=CONNECT_TIMEOUT_SECS,
+        timeout=CONNECT_TIMEOUT_SECS if wait is None else wait.secs,
         kwargs={
             "autocommit": True,
             "prepare_threshold": 0,
@@ -34,6 +59,7 @@ async def checkpoint_pool(dsn: str, *, size: int, service: str) -> AsyncGenerato
             "application_name": f"treadle-{service}-checkpoints",
         },
     )
+    pool.wait = wait
     try:
         with postgres_errors("opening the checkpoint connections"):
             await _open(pool)

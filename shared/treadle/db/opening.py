@@ -9,7 +9,7 @@ import asyncpg
 import psycopg
 
 from treadle.address import without_password
-from treadle.db.pool import Pool, close_pool, connect_pool, postgres_errors
+from treadle.db.pool import Pool, PoolWait, close_pool, connect_pool, postgres_errors
 from treadle.errors import Unavailable
 from treadle.migrate import require_schema
 
@@ -19,13 +19,15 @@ def postgres_at(dsn: str) -> str:
     return f"Postgres at {without_password(dsn)}"
 
 
-async def open_pool(stack: AsyncExitStack, dsn: str, size: int, service: str) -> Pool:
+async def open_pool(
+    stack: AsyncExitStack, dsn: str, size: int, service: str, wait: PoolWait | None = None
+) -> Pool:
     """A pool on a database with the schema of this version.
 
     Raises:
         Unavailable: Postgres cannot be reached, or its schema is older.
     """
-    pool = await connect_pool(dsn, size=size, service=service)
+    pool = await connect_pool(dsn, size=size, service=service, wait=wait)
     stack.push_async_callback(close_pool, pool)
     with postgres_errors("looking at the schema"):
         await require_schema(pool)

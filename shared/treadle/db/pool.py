@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Generator
+from collections.abc import AsyncGenerator, Callable, Generator
 from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -13,11 +14,14 @@ from asyncpg.pool import PoolConnectionProxy
 
 from treadle import json
 from treadle.db.sqlstates import is_away
-from treadle.errors import ConfigError, Unavailable
+from treadle.errors import ConfigError, Overloaded, Unavailable
 
 CONNECT_TIMEOUT_SECS = 5.0
 COMMAND_TIMEOUT_SECS = 30.0
 CLOSE_TIMEOUT_SECS = 3.0
+# Asyncpg's own.
+QUERIES_PER_CONNECTION = 50_000
+IDLE_SECS = 300.0
 
 # One that is a pool's, or one of its own.
 Connection = asyncpg.Connection | PoolConnectionProxy
@@ -61,23 +65,63 @@ def postgres_errors(doing: str) -> Generator[None]:
         ) from error
 
 
-async def connect_pool(dsn: str, *, size: int, service: str) -> Pool:
+@dataclass(frozen=True)
+class PoolWait:
+    """How long whoever needs a connection waits for one, and what is called for each who has waited in vain."""
+
+    secs: float
+    refused: Callable[[], None]
+
+
+class _BoundedPool(asyncpg.Pool):
+    """A pool in which nobody waits for ever: all of asyncpg's ways to a connection go through `_acquire`."""
+
+    wait: PoolWait | None = None
+
+    async def _acquire(self, timeout: float | None) -> Any:
+        if self.wait is None:
+            return await super()._acquire(timeout)  # pyright: ignore
+        try:
+            async with asyncio.timeout(self.wait.secs):
+                return await super()._acquire(timeout)  # pyright: ignore
+        except TimeoutError:
+            if not is_busy(self):
+                raise  # it is Postgres that lets wait
+        self.wait.refused()
+        raise Overloaded(
+            f"No connection to Postgres became free in {self.wait.secs:g} s (TREADLE_DB_POOL_WAIT_SECS): all "
+            f"{self.get_max_size()} (TREADLE_DB_POOL_SIZE) are in use. Nothing was done; ask again in a moment. "
+            "If it lasts, look for what Postgres waits for, or start more API processes."
+        )
+
+
+async def connect_pool(dsn: str, *, size: int, service: str, wait: PoolWait | None = None) -> Pool:
     """A pool of prepared connections that decode `json` and `jsonb` to Python values.
+
+    Args:
+        wait: after which its users get Overloaded; None: they wait as long as it takes.
 
     Raises:
         Unavailable: Postgres cannot be reached.
     """
     with postgres_errors("connecting"):
-        return await asyncpg.create_pool(
+        pool = _BoundedPool(
             dsn,
             min_size=1,
             max_size=size,
+            max_queries=QUERIES_PER_CONNECTION,
+            max_inactive_connection_lifetime=IDLE_SECS,
+            loop=None,
+            connection_class=asyncpg.Connection,
+            record_class=asyncpg.Record,
             init=prepare,
             reset=_leave_as_it_is,
             timeout=CONNECT_TIMEOUT_SECS,
             command_timeout=COMMAND_TIMEOUT_SECS,
             server_settings={"application_name": f"treadle-{service}"},
         )
+        pool.wait = wait
+        return await pool
 
 
 async def close_pool(pool: Pool) -> None:
@@ -117,6 +161,11 @@ async def _leave_as_it_is(_: Connection) -> None:
 
 def _as_bytes(value: Any) -> bytes:
     return value.encode() if isinstance(value, str) else json.encode(value)
+
+
+def is_busy(pool: Pool) -> bool:
+    """Whether all connections that a pool may have are in use."""
+    return pool.get_size() == pool.get_max_size() and not pool.get_idle_size()
 
 
 async def clock(where: Pool | Connection) -> datetime:

@@ -53,6 +53,13 @@ select route, count(*) as depth,
   from treadle.run where status = 'pending' and greatest(updated_at, not_before) <= statement_timestamp()
  group by route
 """
+# The same for one route, counted no further than to a bound; the order makes it read the index.
+WAITING = """
+select count(*) from (
+    select from treadle.run
+     where status = 'pending' and route = $1 and greatest(updated_at, not_before) <= statement_timestamp()
+     order by greatest(updated_at, not_before), seq limit $2) as waiting
+"""
 
 
 class WaitingRun(msgspec.Struct, frozen=True):
@@ -119,6 +126,10 @@ class Queue:
         """What waits on each route."""
         rows = await self._pool.fetch(QUEUE)
         return [RouteQueue(row["route"], row["depth"], row["oldest_secs"]) for row in rows]
+
+    async def waiting(self, route: str, most: int) -> int:
+        """How many runs of a route are due and not yet claimed, `most` if there are more."""
+        return await self._pool.fetchval(WAITING, route, most)
 
     async def overdue(self, age_secs: float, limit: int, after: WaitingPlace) -> list[OverdueRun]:
         """Runs behind a place that nobody seems to have been told of for `age_secs`, longest waiting first."""

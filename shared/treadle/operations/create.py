@@ -24,6 +24,7 @@ from treadle.operations.cancel import Cancellation
 from treadle.operations.configs import merged_config, merged_context, thread_config
 from treadle.operations.ids import new_id
 from treadle.operations.missing import no_thread
+from treadle.operations.room import QueueRoom
 from treadle.telemetry import conventions
 from treadle.telemetry.metrics import Metrics
 from treadle.telemetry.tracing import Tracing
@@ -42,6 +43,7 @@ class Creation:
 
     Args:
         webhook_policy: where webhooks may go; None: runs are made, and their webhooks are left out.
+        room: whether one more run may wait; None: any number may.
         configurable: what the config of a run has besides, from the request that is being served.
     """
 
@@ -57,6 +59,7 @@ class Creation:
         tracing: Tracing,
         default_ttl: Ttl | None,
         configurable: Callable[[], dict[str, str]] = dict,
+        room: QueueRoom | None = None,
     ) -> None:
         self._choice = choice
         self._runs = runs
@@ -68,6 +71,7 @@ class Creation:
         self._metrics = metrics
         self._tracing = tracing
         self._configurable = configurable
+        self._room = room
 
     async def create(
         self,
@@ -94,8 +98,10 @@ class Creation:
             InvalidRequest: a field cannot be used.
             NotFound: no such thread or assistant.
             Conflict: the thread is busy, and the strategy is `reject`; or somebody was quicker to answer.
+            QueueFull: no more runs may wait.
             Unavailable: Postgres cannot be reached; nothing was accepted.
         """
+        self._check_room(body)
         while True:
             row = await self.row(run_id, thread_id, body, stateless=stateless, cron_id=cron_id)
             if protocol:
@@ -110,13 +116,18 @@ class Creation:
                 return await self._accepted(row, created)
 
     async def create_once(
-        self, body: BatchRun, key: RequestKey, *, identity: Identity | None = None
+        self, body: BatchRun, key: RequestKey, *, identity: Identity | None = None, has_waited: bool = False
     ) -> Requested:
         """Accept a run unless a request of this name was accepted before; then answer what that one made.
 
+        Args:
+            has_waited: for its room; it is not refused any more.
+
         Raises:
-            InvalidRequest, NotFound, Conflict, Unavailable: as `create` does; no request of this name is kept.
+            InvalidRequest, NotFound, Conflict, QueueFull, Unavailable: as `create` does; no request of this name is kept.
         """
+        if not has_waited:
+            self._check_room(body)
         while True:
             row = await self._row_of_batch(body)
             if identity is not None:
@@ -146,6 +157,7 @@ class Creation:
 
     async def create_all(self, bodies: Sequence[BatchRun]) -> list[Run]:
         """Accept all of these runs in one transaction, in their order, or none of them. Raises as `create` does."""
+        self._check_room(*bodies)
         while True:
             rows = [await self._row_of_batch(body) for body in bodies]
             # Two batches with threads in common must not wait for each other in a circle.
@@ -246,6 +258,10 @@ class Creation:
         ):
             published = await self._publisher.publish(run, Source.CREATE, headers=self._trace())
         (self._metrics.wakeups if published else self._metrics.wakeup_failures)["create"].inc()
+
+    def _check_room(self, *bodies: NewRun) -> None:
+        if self._room is not None:
+            self._room.check(*bodies)
 
     async def _row_of_batch(self, body: BatchRun) -> Row:
         stateless = body.thread_id is None

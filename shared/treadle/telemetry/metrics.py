@@ -69,6 +69,10 @@ postponed: it comes again."""
 WebhookVerdict: TypeAlias = Literal["delivered", "retry", "refused", "failed"]
 """What came of an attempt to deliver a webhook; refused: its address is forbidden; failed: it is given up."""
 
+Limit: TypeAlias = Literal["queue", "requests", "connections"]
+"""What a request was turned away by: TREADLE_MAX_PENDING_RUNS, TREADLE_HTTP_MAX_REQUESTS or TREADLE_NATS_MAX_REQUESTS,
+TREADLE_DB_POOL_WAIT_SECS."""
+
 BUCKETS: Final = (
     *(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5),
     *(1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0),
@@ -172,6 +176,9 @@ class Metrics:
             "wakeup_publish_failures", "Wake-ups that NATS did not take.", "source", get_args(WakeupSource)
         )
 
+        self.refused: Mapping[Limit, Counter] = self._counters(
+            "requests_refused", "Requests turned away, by the limit.", "limit", get_args(Limit)
+        )
         self.durable_requests: Mapping[RequestOutcome, Counter] = self._counters(
             "durable_requests",
             "Durable requests delivered, by what came of them.",
@@ -192,6 +199,9 @@ class Metrics:
     def _events(self) -> None:
         """Live events and those who watch them."""
         self.stream_clients = self._gauge("stream_clients", "Clients that watch a run now.")
+        self.streams_cut = self._counter(
+            "streams_cut", "Connections cut off because their client took nothing any more."
+        )
         self.events_published = self._counter("events_published", "Live events published.")
         self.events_dropped = self._counter(
             "events_dropped", "Live events that Redis did not take, or that came after a takeover."

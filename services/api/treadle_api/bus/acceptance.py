@@ -31,10 +31,14 @@ class Acceptance:
 
     A `key` is the request's name; None: it has none, and each time it comes it makes a run. Whoever may use a name may
     learn what was made of it: where senders are told apart only by their identities, those have to be in the name.
+
+    Args:
+        have_waited: requests have waited for room in the queue before they come here, and are not refused for the lack of it.
     """
 
-    def __init__(self, creation: Creation) -> None:
+    def __init__(self, creation: Creation, *, have_waited: bool = False) -> None:
         self._creation = creation
+        self._have_waited = have_waited
 
     async def accept(
         self, body: bytes | BatchRun, key: RequestKey | None, identity: Identity | None = None
@@ -43,6 +47,7 @@ class Acceptance:
 
         Raises:
             InvalidRequest, NotFound, Conflict: it cannot be used, and no request of this name ever could.
+            QueueFull: no more runs may wait.
             Unavailable: Postgres cannot be reached.
         """
         if key is not None:
@@ -62,7 +67,9 @@ class Acceptance:
 
     async def _made(self, body: BatchRun, key: RequestKey | None, identity: Identity | None) -> Accepted:
         if key is not None:
-            return _accepted(await self._creation.create_once(body, key, identity=identity))
+            return _accepted(
+                await self._creation.create_once(body, key, identity=identity, has_waited=self._have_waited)
+            )
         thread_id, stateless = body.thread_id or new_id(), body.thread_id is None
         run = await self._creation.create(new_id(), thread_id, body, stateless=stateless, identity=identity)
         return Accepted(run.thread_id, run.run_id, True, run)

@@ -13,7 +13,7 @@ from nats.aio.msg import Msg
 from nats.micro.service import DEFAULT_QUEUE_GROUP
 
 from treadle import json
-from treadle.errors import TooLarge, TreadleError, Unavailable
+from treadle.errors import Overloaded, TooLarge, TreadleError
 from treadle.identity import IdentityVerifier
 from treadle.telemetry import conventions
 from treadle.telemetry.metrics import Metrics
@@ -77,7 +77,8 @@ class Answering:
         self._in_work += 1
         try:
             if self._in_work > self._most:
-                raise Unavailable(
+                self._metrics.refused["requests"].inc()
+                raise Overloaded(
                     f"This API process is at work on {self._most} requests over NATS already, which is "
                     "TREADLE_NATS_MAX_REQUESTS: ask again in a moment, or start more API processes."
                 )
@@ -86,9 +87,9 @@ class Answering:
             self._check_size(name, data, call)
             return Reply(data, _headers(call))
         except TreadleError as error:
-            if error.status >= 500:
+            if error.status >= 500 and not isinstance(error, Overloaded):
                 log.warning("%s over NATS: %s", name, error)
-            return _problem(error.status, type(error).__name__, str(error), call)
+            return _problem(error.status, _name(error), str(error), call, error.retry_after_secs)
         except Exception as error:
             log.error("%s over NATS failed", name, exc_info=error)
             text = "Internal server error; the server's log says more."
@@ -107,7 +108,12 @@ class Answering:
             )
 
 
-def _problem(code: int, error: str, detail: str, call: Call) -> Reply:
+def _name(error: TreadleError) -> str:
+    """What kind of problem it is, as documented."""
+    return "Unavailable" if isinstance(error, Overloaded) else type(error).__name__
+
+
+def _problem(code: int, error: str, detail: str, call: Call, retry_after_secs: int | None = None) -> Reply:
     told = detail[:LONGEST_DETAIL]
     problem = Problem(
         code=code,
@@ -116,7 +122,10 @@ def _problem(code: int, error: str, detail: str, call: Call) -> Reply:
         thread_id=_given(call.thread_id),
         run_id=_given(call.run_id),
     )
-    return Reply(json.encode(problem), _headers(call), error=told, code=code)
+    headers = _headers(call)
+    if retry_after_secs is not None:
+        headers["Retry-After"] = str(retry_after_secs)
+    return Reply(json.encode(problem), headers, error=told, code=code)
 
 
 def _given(value: UUID | None) -> UUID | UnsetType:

@@ -1,7 +1,7 @@
 """Turns durable requests into runs, each name once; what cannot be a run becomes a dead letter.
 
-Whatever dies before a message is acknowledged, it comes again, and then the request's row answers. While Postgres is away
-messages wait in NATS.
+Whatever dies before a message is acknowledged, it comes again, and then the request's row answers. While Postgres is away,
+or as many runs wait as may, messages wait in NATS.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from treadle.messaging.connection import NATS_ERRORS, Nats
 from treadle.messaging.pulling import pulling
 from treadle.messaging.requests import ensure_requests
 from treadle.messaging.subjects import REQUESTS_CONSUMER, REQUESTS_STREAM
+from treadle.operations.room import QueueRoom
 from treadle.patience import patiently
 from treadle_api.bus.settling import Settling, answer
 
@@ -33,11 +34,15 @@ class DurableRequests:
     """Reads the stream of requests, together with all other API processes.
 
     Args:
+        room: in the queue of runs; while there is none, no request is taken.
         at_once: requests that are made runs at the same time; fewer than there are connections to Postgres.
     """
 
-    def __init__(self, nats: Nats, runs: Runs, settling: Settling, *, at_once: int, replicas: int) -> None:
+    def __init__(
+        self, nats: Nats, runs: Runs, room: QueueRoom, settling: Settling, *, at_once: int, replicas: int
+    ) -> None:
         self._nats = nats
+        self._room = room
         self._runs = runs
         self._settling = settling
         self._at_once = at_once
@@ -85,6 +90,7 @@ class DurableRequests:
         async with pulling(client, REQUESTS_STREAM, REQUESTS_CONSUMER) as pull:
             while not self._stopping:
                 await self._until_postgres_is_there()
+                await self._room.wait()
                 async for message in pull.batch(most):
                     await self._hand_over(message)
 

@@ -9,7 +9,7 @@ from collections.abc import Awaitable
 import redis.asyncio
 from redis.exceptions import RedisError
 
-from treadle.db.pool import Pool, postgres_errors
+from treadle.db.pool import Pool, is_busy, postgres_errors
 from treadle.db.queue import Queue
 from treadle.db.run_events import RunEventOutbox
 from treadle.errors import Unavailable
@@ -22,6 +22,8 @@ from treadle.telemetry.metrics import Backlog, Metrics
 log = logging.getLogger(__name__)
 
 CHECK_SECS = 2.0
+LATE = f"no answer in {CHECK_SECS:g} seconds"
+BUSY = f"no connection free in {CHECK_SECS:g} seconds: all are in use (TREADLE_DB_POOL_SIZE)"
 
 
 class Dependencies:
@@ -51,7 +53,10 @@ class Dependencies:
         return {"postgres": postgres, "nats": nats, "redis": redis_state}
 
     async def _postgres_state(self) -> str:
-        return self.postgres if self._pool is None else await _state(_schema(self._pool))
+        if self._pool is None:
+            return self.postgres
+        state = await _state(_schema(self._pool))
+        return BUSY if state == LATE and is_busy(self._pool) else state
 
     async def _redis_state(self) -> str:
         await self._redis.ping()
@@ -77,11 +82,12 @@ class HealthCheck:
         return await self._dependencies.check()
 
     async def metrics(self) -> bytes:
-        """Prometheus text, with the queue as it is now; without it when Postgres is away."""
+        """Prometheus text, with the queue as it is now; without it when Postgres is away, or has no time for it."""
         try:
             with postgres_errors("measuring the queue"):
-                routes = await self._queue.depths()
-                self._metrics.run_events_waiting.set(await self._run_events.depth())
+                async with asyncio.timeout(CHECK_SECS):
+                    routes = await self._queue.depths()
+                    self._metrics.run_events_waiting.set(await self._run_events.depth())
             self._metrics.set_backlog(
                 {route.route: Backlog(route.depth, route.oldest_secs) for route in routes}
             )
@@ -96,6 +102,6 @@ async def _state(check: Awaitable[str]) -> str:
             with postgres_errors("checking its health"):
                 return await check
     except TimeoutError:
-        return f"no answer in {CHECK_SECS:g} seconds"
+        return LATE
     except (Unavailable, RedisError, OSError) as error:
         return str(error)

@@ -12,7 +12,7 @@ from msgspec import Struct
 from treadle.db.pool import postgres_errors
 from treadle.db.runs import Runs
 from treadle.db.threads import Threads
-from treadle.errors import Conflict, InvalidRequest, NotFound, TreadleError, Unavailable
+from treadle.errors import Conflict, InvalidRequest, NotFound, QueueFull, TreadleError, Unavailable
 from treadle.model import MultitaskStrategy, Run, Thread
 from treadle.operations.create import Creation
 from treadle.operations.ids import new_id
@@ -103,11 +103,12 @@ class ProtocolCommands:
 
         Raises:
             Unavailable: Postgres cannot be reached; nothing was done.
+            QueueFull: no more runs may wait.
         """
         try:
             kind, method = self._method(command.method)
             return success(command.id, await method(thread_id, _params(kind, command)))
-        except Unavailable:
+        except (Unavailable, QueueFull):
             raise
         except TreadleError as error:
             return refusal(command.id, error)

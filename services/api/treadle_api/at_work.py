@@ -1,0 +1,83 @@
+"""A bound on what the process is at work on, so that a rush makes neither its memory nor its answers grow without end."""
+
+from __future__ import annotations
+
+import logging
+from typing import cast
+
+from litestar import Request
+from litestar.enums import ScopeType
+from litestar.middleware import ASGIMiddleware
+from litestar.types import ASGIApp, HTTPScope, Message, Receive, Scope, Send
+
+from treadle.errors import Overloaded
+from treadle.telemetry.metrics import Metrics
+from treadle_api.errors import AnyRequest, treadle_error
+
+log = logging.getLogger(__name__)
+
+# Who asks whether the process lives must not hear that it does not because it has much to do.
+ALWAYS = frozenset({"/", "/ok", "/info", "/metrics"})
+
+
+class AtWork(ASGIMiddleware):
+    """Turns requests away, before their bodies are read, while too many wait for the beginning of their answers.
+
+    What is open for as long as a run lasts (a stream, a `wait`, a `join`) is answered once it has begun, and not counted any more.
+
+    Args:
+        most: requests that may be in work at the same time.
+    """
+
+    scopes = (ScopeType.HTTP,)
+
+    def __init__(self, most: int, metrics: Metrics) -> None:
+        self._most = most
+        self._metrics = metrics
+        self._count = 0
+        self._refusing = False
+
+    async def handle(self, scope: Scope, receive: Receive, send: Send, next_app: ASGIApp) -> None:
+        if cast(HTTPScope, scope)["path_template"] in ALWAYS:
+            await next_app(scope, receive, send)
+        elif self._count >= self._most:
+            await self._refuse(scope, receive, send)
+        else:
+            await self._work(scope, receive, send, next_app)
+
+    async def _work(self, scope: Scope, receive: Receive, send: Send, next_app: ASGIApp) -> None:
+        self._count += 1
+        waiting = True
+
+        def answered() -> None:
+            nonlocal waiting
+            self._count -= waiting
+            waiting = False
+            self._refusing = self._refusing and self._count > self._most // 2
+
+        async def answer(message: Message) -> None:
+            if waiting:
+                answered()
+            await send(message)
+
+        try:
+            await next_app(scope, receive, answer)
+        finally:
+            answered()
+
+    async def _refuse(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if not self._refusing:
+            log.warning(
+                "at work on %s requests: more are turned away (TREADLE_HTTP_MAX_REQUESTS)", self._most
+            )
+        self._refusing = True
+        self._metrics.refused["requests"].inc()
+        request: AnyRequest = Request(scope, receive, send)
+        refusal = treadle_error(
+            request,
+            Overloaded(
+                f"This API process is at work on {self._most} requests already, which is TREADLE_HTTP_MAX_REQUESTS. Nothing "
+                "was done; ask again in a moment, or start more API processes."
+            ),
+        )
+        await refusal.to_asgi_response(None, request)(scope, receive, send)

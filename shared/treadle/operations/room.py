@@ -1,0 +1,88 @@
+"""Whether one more run may wait: a bound on the queue of each route, by the last look at it.
+
+No run is counted where it is created: that would cost each create a look at all that wait. So between two looks more may be
+accepted than there is room for, as many as all API processes accept in that time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+
+from treadle.db.pool import postgres_errors
+from treadle.db.queue import Queue
+from treadle.errors import QueueFull, Unavailable
+from treadle.telemetry.metrics import Metrics
+from treadle.wire.runs import NewRun
+
+log = logging.getLogger(__name__)
+
+LOOK_SECS = 1.0
+# A look at a long queue takes long: so many times that is the pause after it, which makes five per cent of one connection.
+PAUSES = 20
+DEFAULT_ROUTE = "default"
+
+
+class QueueRoom:
+    """The room in the queue of the route that new runs go to.
+
+    Args:
+        most: runs that may wait; 0: any number.
+    """
+
+    def __init__(self, queue: Queue, most: int, metrics: Metrics, route: str = DEFAULT_ROUTE) -> None:
+        self._queue = queue
+        self._most = most
+        self._metrics = metrics
+        self._route = route
+        self._room = asyncio.Event()
+        self._room.set()
+
+    def check(self, *bodies: NewRun) -> None:
+        """Let requests for runs pass, or none of them. Answers to questions always do: they end what was begun.
+
+        Raises:
+            QueueFull: as many runs wait as may.
+        """
+        if self._room.is_set() or all(_answers(body) for body in bodies):
+            return
+        self._metrics.refused["queue"].inc()
+        raise QueueFull(
+            f"{self._most} runs or more wait on route {self._route}, and no more may (TREADLE_MAX_PENDING_RUNS). Nothing was "
+            "accepted; ask again in a moment. If it lasts, start more workers."
+        )
+
+    async def wait(self) -> None:
+        """Until there is room, for what has time."""
+        await self._room.wait()
+
+    async def run(self) -> None:
+        """Look again and again, until cancelled."""
+        while self._most:
+            began = time.monotonic()
+            await self._look()
+            await asyncio.sleep(max(LOOK_SECS, PAUSES * (time.monotonic() - began)))
+
+    async def _look(self) -> None:
+        """While Postgres cannot tell, what it told last counts."""
+        try:
+            with postgres_errors("counting the runs that wait"):
+                full = await self._queue.waiting(self._route, self._most) >= self._most
+        except Unavailable as error:
+            log.debug("%s", error)
+            return
+        if full and self._room.is_set():
+            log.warning(
+                "%s runs wait on route %s: no more are accepted until some have begun",
+                self._most,
+                self._route,
+            )
+            self._room.clear()
+        elif not full and not self._room.is_set():
+            log.info("there is room in the queue of route %s again", self._route)
+            self._room.set()
+
+
+def _answers(body: NewRun) -> bool:
+    return body.command is not None and body.command.resume is not None
