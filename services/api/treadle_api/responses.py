@@ -13,6 +13,7 @@ from litestar.types import Receive, Scope, Send
 from treadle import json
 from treadle.errors import TreadleError
 from treadle.patience import patiently
+from treadle.streaming import PIECE_BYTES
 
 # In the scope of a request whose answer is to have no body.
 ONLY_HEADERS = "treadle.only_headers"
@@ -79,7 +80,9 @@ class OpenResponse:
         await send({"type": "http.response.start", "status": 200, "headers": self._headers})
         async with aclosing(self._pieces) as pieces:
             async for piece in pieces:
-                await send({"type": "http.response.body", "body": piece, "more_body": True})
+                for start in range(0, len(piece), PIECE_BYTES):
+                    part = piece[start : start + PIECE_BYTES]
+                    await send({"type": "http.response.body", "body": part, "more_body": True})
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 

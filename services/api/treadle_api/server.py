@@ -15,12 +15,14 @@ from litestar.types import ASGIApp
 from treadle.errors import ConfigError
 from treadle.patience import unless
 from treadle.service import Given
+from treadle.telemetry.metrics import Metrics
 from treadle_api.app import make_app
 from treadle_api.limits import MAX_BODY_BYTES
 from treadle_api.parts import Links, build, link
 from treadle_api.shell.around import around
 from treadle_api.shell.custom import started
 from treadle_api.shell.door import Door
+from treadle_api.stalling import bound_unsent, watched
 
 log = logging.getLogger(__name__)
 
@@ -61,9 +63,10 @@ async def run(given: Given) -> None:
     settings, http = given.settings, given.config.http
     prefix = (settings.mount_prefix or http.mount_prefix).rstrip("/")
     listener = listen(settings.treadle_host, settings.treadle_port)
+    bound_unsent(listener, settings.treadle_stream_stall_secs)
     async with link(given) as links:
         door = Door(links.dependencies, prefix, silent=http.disable_meta)
-        server = _Server(_config(door))
+        server = _Server(_config(door, settings.treadle_stream_stall_secs, links.metrics))
         serving = asyncio.create_task(server.serve(sockets=[listener]), name="http")
         try:
             async with AsyncExitStack() as stack:
@@ -88,11 +91,12 @@ async def _built(stack: AsyncExitStack, given: Given, links: Links, prefix: str)
     return around(make_app(parts, http, mine=mine and mine.app, prefix=prefix), http, mine, prefix)
 
 
-def _config(door: Door) -> uvicorn.Config:
+def _config(door: Door, stall_secs: float, metrics: Metrics) -> uvicorn.Config:
+    http, ws = watched(stall_secs, metrics.streams_cut.inc)
     return uvicorn.Config(
         door,
-        http="httptools",
-        ws="websockets-sansio",
+        http=http,
+        ws=ws,
         ws_max_size=MAX_BODY_BYTES,
         lifespan="off",
         log_config=None,

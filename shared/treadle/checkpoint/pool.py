@@ -19,14 +19,14 @@ ConnectionPool = AsyncConnectionPool[Any]
 class _BoundedPool(AsyncConnectionPool[Any]):
     """A pool that says what is wrong when a wait for a connection was in vain."""
 
-    wait: PoolWait | None = None
+    bound: PoolWait | None = None
 
     async def getconn(self, timeout: float | None = None) -> AsyncConnection[Any]:
         try:
             return await super().getconn(timeout)
         except PoolTimeout as error:
-            if self.wait is not None:
-                self.wait.refused()
+            if self.bound is not None:
+                self.bound.refused()
             raise Overloaded(
                 f"No connection to Postgres for checkpoints and the store became free in {self.timeout:g} s: all "
                 f"{self.max_size} (TREADLE_DB_POOL_SIZE) are in use, or Postgres cannot be reached. Ask again in a moment. "
@@ -59,7 +59,7 @@ async def checkpoint_pool(
             "application_name": f"treadle-{service}-checkpoints",
         },
     )
-    pool.wait = wait
+    pool.bound = wait
     try:
         with postgres_errors("opening the checkpoint connections"):
             await _open(pool)

@@ -14,12 +14,23 @@ from treadle.streaming.hub import EventHub
 from treadle.streaming.limits import StreamLimits
 from treadle.streaming.news import ThreadNews, announce_state
 from treadle.streaming.publisher import EventPublisher
-from treadle.streaming.sse import HEARTBEAT, EventSource, encode, frame, frames, parse_last_event_id
+from treadle.streaming.sse import (
+    HEARTBEAT,
+    PIECE_BYTES,
+    EventSource,
+    Frame,
+    encode,
+    frame,
+    frames,
+    parse_last_event_id,
+    pieces,
+)
 from treadle.streaming.subscription import Subscription
 from treadle.streaming.writer import EventWriter
 
 __all__ = [
     "HEARTBEAT",
+    "PIECE_BYTES",
     "CancelBus",
     "CancelSignal",
     "Event",
@@ -29,6 +40,7 @@ __all__ = [
     "EventSource",
     "EventWriter",
     "EventsLost",
+    "Frame",
     "StreamLimits",
     "Subscription",
     "ThreadNews",
@@ -38,6 +50,7 @@ __all__ = [
     "frame",
     "frames",
     "parse_last_event_id",
+    "pieces",
     "place_of",
     "publish_end",
 ]

@@ -13,7 +13,10 @@ from treadle.streaming.batch import Batch, arrived
 from treadle.streaming.connection import answered
 from treadle.streaming.event import EventId, stream_key
 
-PAGE_BATCHES = 32
+# A page is what a reader keeps in memory while its client takes it. Redis counts entries, not bytes, so readers begin with few.
+FIRST_PAGE_BATCHES = 2
+MOST_PAGE_BATCHES = 32
+PAGE_BYTES = 128 * 1024
 # When Redis comes back all watchers of a process want to read: they take turns.
 READS_AT_ONCE = 16
 
@@ -41,6 +44,13 @@ class Page(msgspec.Struct, frozen=True):
     complete: bool
     """Nothing came after them when they were read."""
 
+    def next_length(self, length: int) -> int:
+        """How many batches the next page should have, after one that was to have `length`."""
+        size = sum(batch.size for batch in self.batches)
+        if size > PAGE_BYTES:
+            return max(1, length * PAGE_BYTES // size)
+        return min(length * 2, MOST_PAGE_BATCHES)
+
 
 class History:
     """The Streams of all runs, for the readers of one process."""
@@ -49,10 +59,18 @@ class History:
         self._redis = redis
         self._turns = asyncio.Semaphore(READS_AT_ONCE)
 
-    async def after(self, run_id: str, last: EventId | None, *, from_kept: bool = False) -> Page:
+    async def after(
+        self,
+        run_id: str,
+        last: EventId | None,
+        *,
+        from_kept: bool = False,
+        length: int = FIRST_PAGE_BATCHES,
+    ) -> Page:
         """The batches with what follows `last`, or the first ones.
 
         Args:
+            length: how many batches at the most.
             from_kept: begin with the oldest that is kept, be it the first or not.
 
         An entry's id is that of its first event, so the entry at or before `last` may hold events after it:
@@ -66,13 +84,13 @@ class History:
         async with self._turns, answered():
             pipeline = self._redis.pipeline(transaction=True)  # or events could be dropped between the two
             pipeline.xrevrange(key, str(last or "0-0"), "-", count=1)
-            pipeline.xrange(key, "-" if last is None else f"({last}", "+", count=PAGE_BATCHES)
+            pipeline.xrange(key, "-" if last is None else f"({last}", "+", count=length)
             covering, following = cast("tuple[list[Any], list[Any]]", await pipeline.execute())
             batches = _batches([*covering, *following])
             gap = not covering and batches and not _next(last, batches[0].first)
             if gap and not from_kept and await self._trimmed(key):
                 raise EventsLost(run_id, last)
-        return Page(batches, complete=len(following) < PAGE_BATCHES)
+        return Page(batches, complete=len(following) < length)
 
     async def newest(self, run_id: str) -> Batch | None:
         """The newest batch, if any. Raises as `after` does when Redis is away."""

@@ -21,6 +21,9 @@ from treadle.streaming.subscription import Subscription
 from treadle.streaming.task import OwnedTask
 
 QUEUE_BYTES = 4 * 1024 * 1024
+# What all who watch share. Watchers of one run have its batches in common, so the runs are what counts.
+HUB_BYTES = 32 * 1024 * 1024
+LEAST_QUEUE_BYTES = 256 * 1024
 # How long `watch` waits for Redis to confirm; a Redis that is known to be away is not waited for.
 CONFIRM_SECS = 2.0
 # After this many messages in a row the other tasks of the process get their turn.
@@ -37,7 +40,8 @@ class EventHub:
     An async context manager: it owns the task that keeps the connection up.
 
     Args:
-        queue_bytes: what a watcher who is slower than its run keeps in memory; then it reads from the Stream.
+        queue_bytes: what a watcher who is slower than its run keeps in memory; then it reads from the Stream. It is less where
+            many runs are watched.
     """
 
     def __init__(self, redis: Redis, *, queue_bytes: int = QUEUE_BYTES) -> None:
@@ -82,7 +86,7 @@ class EventHub:
             after=after,
             live_only=live_only,
             new=new,
-            queue_bytes=self._queue_bytes,
+            queue_bytes=self._share,
         )
         async with self._watching(subscription):
             if self.connected:
@@ -96,7 +100,7 @@ class EventHub:
             end: the end marker's payload, should that be lost.
         """
         subscription = Subscription(
-            self._history, str(run_id), after=None, live_only=False, new=False, queue_bytes=self._queue_bytes
+            self._history, str(run_id), after=None, live_only=False, new=False, queue_bytes=self._share
         )
         subscription.close(end)
         return subscription
@@ -120,6 +124,10 @@ class EventHub:
         if (channel := self._channels.get(live_channel(run_id))) is not None:
             for watcher in channel.watchers:
                 watcher.close(payload)
+
+    def _share(self) -> int:
+        """What the watchers of one run may keep now."""
+        return min(self._queue_bytes, max(LEAST_QUEUE_BYTES, HUB_BYTES // max(1, len(self._channels))))
 
     @asynccontextmanager
     async def _watching(self, watcher: _Watcher) -> AsyncGenerator[None]:

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Iterable, Iterator
 from typing import Protocol
 
 from treadle.errors import InvalidRequest
 from treadle.streaming.event import Event, EventId
 
 HEARTBEAT = b": heartbeat\r\n\r\n"
+# What is joined, and handed to a connection, at a time. A client that does not read holds its connection's buffer and one of these.
+PIECE_BYTES = 16 * 1024
 # The protocol's clients say it in each of these ways.
 FROM_THE_START = frozenset(["", "-1", "0"])
+
+# The event's name, its encoded data, and the id to come back with.
+Frame = tuple[str, bytes, EventId | int | None]
 
 
 class EventSource(Protocol):
@@ -43,15 +48,45 @@ def encode(event: Event, *, with_id: bool = True) -> bytes:
 
 def frame(event: str, data: bytes, event_id: EventId | int | None = None) -> bytes:
     """One frame of a name, encoded JSON, and the id to come back with."""
-    if event_id is None:
-        return b"event: %b\r\ndata: %b\r\n\r\n" % (event.encode(), data)
-    return b"event: %b\r\ndata: %b\r\nid: %b\r\n\r\n" % (event.encode(), data, str(event_id).encode())
+    return b"".join((_head(event), data, _tail(event_id)))
+
+
+def pieces(frames: Iterable[Frame]) -> Iterator[bytes]:
+    """Frames, given as `frame` takes them, in pieces of PIECE_BYTES or little more.
+
+    The data of a large event are a piece of their own, and not a copy: all who watch a run share them, and a client that does
+    not read keeps no more than that.
+    """
+    joined: list[bytes] = []
+    size = 0
+    for event, data, event_id in frames:
+        parts = (_head(event), data, _tail(event_id))
+        if len(data) >= PIECE_BYTES:
+            yield b"".join((*joined, parts[0]))
+            yield data
+            joined, size = [parts[2]], len(parts[2])
+            continue
+        joined += parts
+        size += len(data) + len(parts[0]) + len(parts[2])
+        if size >= PIECE_BYTES:
+            piece, joined, size = b"".join(joined), [], 0
+            yield piece
+    if joined:
+        yield b"".join(joined)
+
+
+def _head(event: str) -> bytes:
+    return b"event: %b\r\ndata: " % event.encode()
+
+
+def _tail(event_id: EventId | int | None) -> bytes:
+    return b"\r\n\r\n" if event_id is None else b"\r\nid: %b\r\n\r\n" % str(event_id).encode()
 
 
 async def frames(
     source: EventSource, heartbeat_secs: float, *, with_id: bool = True
 ) -> AsyncGenerator[bytes]:
-    """Frames, as many at a time as there are events, and a heartbeat after each silence; ends with the run.
+    """Frames, several at a time where several events are there, and a heartbeat after each silence; ends with the run.
 
     Raises:
         EventsLost: the Stream no longer keeps what comes next.
@@ -65,4 +100,5 @@ async def frames(
             continue
         if events is None:
             return
-        yield b"".join([encode(event, with_id=with_id) for event in events])
+        for piece in pieces((event.event, event.data, event.id if with_id else None) for event in events):
+            yield piece

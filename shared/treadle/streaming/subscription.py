@@ -11,14 +11,14 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterator, Iterable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable
 from typing import Any, cast
 
 from treadle import json
 from treadle.streaming.batch import Batch
 from treadle.streaming.connection import AWAY, Backoff
 from treadle.streaming.event import Event, EventId, live_channel
-from treadle.streaming.history import History
+from treadle.streaming.history import FIRST_PAGE_BATCHES, History
 
 log = logging.getLogger(__name__)
 
@@ -34,7 +34,7 @@ class Subscription:
         after: EventId | None,
         live_only: bool,
         new: bool,
-        queue_bytes: int,
+        queue_bytes: Callable[[], int],
     ) -> None:
         self.run_id = run_id
         self.channel = live_channel(run_id)
@@ -48,6 +48,7 @@ class Subscription:
         self.queued_bytes = 0
         """What has arrived live and was not taken yet."""
         self._queue: deque[Batch] = deque()
+        self._page_length = FIRST_PAGE_BATCHES
         self._behind = False
         self._closing: dict[str, Any] | None = None
         self._wake = asyncio.Event()
@@ -106,7 +107,7 @@ class Subscription:
         """A batch has arrived live."""
         if self._behind or self.end is not None:
             return
-        if self._queue and self.queued_bytes + batch.size > self._queue_bytes:
+        if self._queue and self.queued_bytes + batch.size > self._queue_bytes():
             self._fall_behind()
             return
         self._queue.append(batch)
@@ -165,8 +166,12 @@ class Subscription:
 
     async def _read_page(self) -> list[Event]:
         page = await self._history.after(
-            self.run_id, self.last_id, from_kept=self._joins and self.last_id is None
+            self.run_id,
+            self.last_id,
+            from_kept=self._joins and self.last_id is None,
+            length=self._page_length,
         )
+        self._page_length = page.next_length(self._page_length)
         self._backoff.reset()
         events = self._take(page.batches)
         if events and not page.complete:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncGenerator, Collection
+from collections.abc import AsyncGenerator, Collection, Iterator
 from contextlib import AsyncExitStack, aclosing
 from uuid import UUID
 
@@ -12,7 +12,7 @@ from treadle.db.pool import postgres_errors
 from treadle.db.threads import Threads
 from treadle.errors import InvalidRequest
 from treadle.operations.missing import no_thread
-from treadle.streaming import Event, frame
+from treadle.streaming import Frame, frame, pieces
 from treadle.telemetry.metrics import Metrics
 from treadle_api.operations.thread_events import (
     EventsMissing,
@@ -102,25 +102,26 @@ class ThreadStreams:
                 if isinstance(happening, StateChanged):
                     if "state_update" in modes:
                         yield frame("state_update", happening.data)
-                elif of_runs and (frames := _frames(happening, all_events)):
-                    yield frames
+                elif of_runs:
+                    for piece in pieces(_frames(happening, all_events)):
+                        yield piece
 
 
-def _frames(happening: RunEvents | EventsMissing | RunDone, all_events: bool) -> bytes:
+def _frames(happening: RunEvents | EventsMissing | RunDone, all_events: bool) -> Iterator[Frame]:
     """The frames of what happened, be it none."""
     match happening:
         case RunEvents(events=events):
-            return b"".join(_frame(event) for event in events if all_events or event.event == "metadata")
+            for event in events:
+                if all_events or event.event == "metadata":
+                    yield event.event, event.data, event.place
         case EventsMissing(error=error):
-            return _error({"error": "EventsLost", "message": str(error)}) if all_events else b""
+            if all_events:
+                yield _error({"error": "EventsLost", "message": str(error)})
         case RunDone(run, place, error=error):
-            done = json.encode({"status": "run_done", "run_id": run.run_id})
-            return (_error(error) if error and all_events else b"") + frame("metadata", done, place)
+            if error and all_events:
+                yield _error(error)
+            yield "metadata", json.encode({"status": "run_done", "run_id": run.run_id}), place
 
 
-def _frame(event: Event) -> bytes:
-    return frame(event.event, event.data, event.place)
-
-
-def _error(error: object) -> bytes:
-    return frame("error", json.encode(error))
+def _error(error: object) -> Frame:
+    return "error", json.encode(error), None

@@ -7,7 +7,7 @@ from contextlib import AsyncExitStack, aclosing
 from typing import Protocol
 from uuid import UUID
 
-from treadle.streaming import frame
+from treadle.streaming import Frame, pieces
 from treadle.telemetry.metrics import Metrics
 from treadle_api.operations.thread_events import EventsMissing, ThreadEvents
 from treadle_api.patient import with_heartbeats
@@ -57,10 +57,11 @@ class ProtocolStreams:
 async def _frames(events: AsyncGenerator[list[Told]]) -> AsyncGenerator[bytes]:
     async with aclosing(events):
         async for batch in events:
-            yield b"".join(_frame(event) for event in batch)
+            for piece in pieces(_frame(event) for event in batch):
+                yield piece
 
 
-def _frame(event: Told) -> bytes:
-    if isinstance(event, ProtocolEvent):
-        return frame(event.method, event.json, event.seq)
-    return frame("error", event)
+def _frame(event: Told) -> Frame:
+    return (
+        (event.method, event.json, event.seq) if isinstance(event, ProtocolEvent) else ("error", event, None)
+    )
