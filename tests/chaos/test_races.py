@@ -29,7 +29,7 @@ Strategy = Literal["enqueue", "reject", "interrupt", "rollback"]
 @pytest.fixture(scope="module")
 async def stack() -> AsyncGenerator[Stack]:
     """Two of each that clients and runs can choose between."""
-    settings = {"N_JOBS_PER_WORKER": "26", "TREADLE_LEASE_SECS": "6"}
+    settings = {"N_JOBS_PER_WORKER": "26", "TREADLE_LEASE_SECS": "15"}
     async with running_stack("api", "worker", **settings) as stack:
         await stack.start("api", "worker", "scheduler")
         yield stack
