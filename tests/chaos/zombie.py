@@ -20,7 +20,7 @@ from treadle.checkpoint.fenced import FencedSaver
 from treadle.checkpoint.pool import ConnectionPool, checkpoint_pool
 from treadle.db.new_run import NewRun
 from treadle.db.pool import Pool, connect_pool
-from treadle.db.runs import HEARTBEAT, Lease, Outcome, Runs
+from treadle.db.runs import ABANDON, HEARTBEAT, Lease, Outcome, Runs
 from treadle.errors import Fenced
 from treadle.model import Run
 from treadle.store.postgres import PostgresStore
@@ -179,6 +179,10 @@ async def heartbeat(hands: Hands, run: Run) -> Refused:
     return not await hands.pool.fetch(HEARTBEAT, [run.run_id], [run.attempt], timedelta(seconds=99))
 
 
+async def abandon(hands: Hands, run: Run) -> Refused:
+    return await hands.pool.execute(ABANDON, run.run_id, run.attempt) == "UPDATE 0"
+
+
 async def store_put(hands: Hands, run: Run) -> Refused:
     return await refused(
         hands.store.fenced(run.run_id, run.attempt).aput(NAMESPACE, "key", {"by": "a zombie"})
@@ -209,6 +213,7 @@ PROTOCOL: dict[str, Write] = {
     "an outcome that claims what follows": finishing("success", claim_next=True),
     "handing back": hand_back,
     "a heartbeat": heartbeat,
+    "giving its lease up": abandon,
 }
 EVERY_WRITE = {**SAVER, **STORE, **PROTOCOL}
 

@@ -36,6 +36,7 @@ FENCES: dict[ModuleType, dict[str, str]] = {
         "FINISH": ATTEMPT,
         "HAND_BACK": ATTEMPT,
         "HEARTBEAT": ATTEMPT,
+        "ABANDON": ATTEMPT,
         "DIED_ALONE": "ends a lease, and only that of the one process whose death it testifies to",
     },
     fenced: {
