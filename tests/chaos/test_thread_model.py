@@ -1,7 +1,7 @@
 """A thread against its model. tests/chaos/thread says what can happen to it (machine.py, races.py), and what must come of
 it (model.py).
 
-CHAOS_EXAMPLES=5000    tries that many lives of a thread in each of the tests, in place of 40
+CHAOS_EXAMPLES=5000    tries that many lives of a thread in each of the tests, in place of 30
 --hypothesis-seed=N    tries the same ones again
 """
 
@@ -23,7 +23,7 @@ from tests.chaos.thread.scene import Scene
 from treadle.dev.servers import temporary_servers
 from treadle.migrate import migrate
 
-EXAMPLES = int(os.environ.get("CHAOS_EXAMPLES", "40"))
+EXAMPLES = int(os.environ.get("CHAOS_EXAMPLES", "30"))
 STEPS = 40
 
 

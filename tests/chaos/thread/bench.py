@@ -61,6 +61,18 @@ update treadle.run set created_at = created_at - by, updated_at = updated_at - b
 """
 
 
+# Every change of a run is noted (0011_run_events.sql) where it is made, with all locks that it needs in hand, or so it should be.
+LINGER = """
+create function treadle.linger() returns trigger language plpgsql as $$
+begin
+    perform pg_sleep(random() * 0.005);
+    return null;
+end $$;
+create trigger linger after insert on treadle.run_event for each row execute function treadle.linger();
+alter table treadle.run_event disable trigger linger;
+"""
+
+
 @dataclass
 class Bench:
     """Everything that an example works with; only the thread is new for each."""
@@ -90,6 +102,11 @@ class Bench:
     async def let_pass(self, secs: float) -> None:
         """Let time pass on the database's clock, as far as this thread can tell."""
         await self.pool.execute(LET_PASS, self.thread_id, secs)
+
+    async def linger(self, *, wanted: bool) -> None:
+        """Let transactions that change a run stop for a moment in the middle, as others may do something meanwhile."""
+        able = "enable" if wanted else "disable"
+        await self.pool.execute(f"alter table treadle.run_event {able} trigger linger")
 
     async def settle(self, delivery: Delivery, answer: bytes) -> None:
         """Answer for a message, be it in one's hands still or not, and wait until JetStream has heard it."""
@@ -132,6 +149,7 @@ async def open_bench(servers: Servers) -> AsyncGenerator[Bench]:
         stream = connection.client.jetstream()
         await ensure_stream(stream, 1)
         await ensure_consumer(stream, ROUTE, lease_secs=LEASE_SECS, max_pending=1000)
+        await pool.execute(LINGER)
         await Assistants(pool).register({GRAPH_ID: None})
         publisher, runs, metrics, begun = WakeupPublisher(connection, 1), Runs(pool), Metrics(), list[Begun]()
         creation = Creation(

@@ -99,10 +99,6 @@ class Hand:
             if self._task.done():
                 self.ended = await self._end(self._task)
 
-    async def run_to_its_end(self) -> None:
-        while self.ended is None:
-            await self.step()
-
     async def stop(self, status: str) -> None:
         """Break the graph off, as a cancel or a timeout does, and see what it left."""
         if self._attempt is None:

@@ -53,6 +53,19 @@ class ThreadMachine(RuleBasedStateMachine):
     def create(self, strategy: str, plan: str | None, delay: float, webhook: bool) -> None:
         self.play(self.scene.do(self.scene.new(strategy, plan, delay, webhook)))
 
+    @precondition(lambda self: self.scene.model.status == "interrupted")
+    @rule()
+    def answer(self) -> None:
+        """The thread has a question."""
+        self.play(self.scene.do(self.scene.new("enqueue", None)))
+
+    @precondition(lambda self: self.scene.model.running)
+    @rule(action=actions)
+    def cancel_running(self, action: str) -> None:
+        running = self.scene.model.running
+        assert running is not None
+        self.play(self.scene.do(Cancel(running.run_id, action)))
+
     @precondition(lambda self: self.scene.asked)
     @rule(which=whiches, action=actions)
     def cancel(self, which: int, action: str) -> None:
@@ -96,6 +109,24 @@ class ThreadMachine(RuleBasedStateMachine):
 
     # Workers
 
+    @precondition(lambda self: self.scene.wakeups.on_their_way)
+    @rule()
+    def pull_and_look(self) -> None:
+        self.play(self.scene.pull_and_look())
+
+    @precondition(lambda self: self.scene.wakeups.on_their_way)
+    @rule()
+    def serve(self) -> None:
+        """All at once what the rules below do step by step, to come to states that are further on."""
+        self.play(self.scene.serve())
+
+    @precondition(lambda self: self.scene.held_hands)
+    @rule(which=whiches)
+    def take_over(self, which: int) -> None:
+        """A worker has been silent for longer than its lease; its message brings another. It may come back yet."""
+        held = self.scene.held_hands
+        self.play(self.scene.take_over(held[which % len(held)]))
+
     @precondition(lambda self: self.scene.unseen)
     @rule(which=whiches)
     def look(self, which: int) -> None:
@@ -107,6 +138,12 @@ class ThreadMachine(RuleBasedStateMachine):
     def step(self, which: int) -> None:
         at_work = self.scene.at_work
         self.play(self.scene.step(at_work[which % len(at_work)]))
+
+    @precondition(lambda self: self.scene.at_work)
+    @rule(which=whiches)
+    def run_to_the_end(self, which: int) -> None:
+        at_work = self.scene.at_work
+        self.play(self.scene.run_to_the_end(at_work[which % len(at_work)]))
 
     @precondition(lambda self: self.scene.at_work)
     @rule(which=whiches)

@@ -37,6 +37,7 @@ class ModelRun:
     run_id: UUID
     due: float
     webhook: bool = False
+    answers: bool = False
     status: str = "pending"
     attempt: int = 0
     crashes: int = 0
@@ -125,13 +126,20 @@ class ThreadModel:
 
     def create(self, new: ModelRun, strategy: str) -> str:
         if strategy == "reject" and self.status == "busy":
-            return "busy"
+            return "refused"
+        if strategy == "enqueue" and new.answers and self._is_answered:
+            return "refused"
         if strategy in ("interrupt", "rollback"):
             for run in [run for run in self.runs if run.active]:
                 self._cancel(run, strategy)
         self.runs.append(new)
         self._tell(new, "pending")
         return "created"
+
+    @property
+    def _is_answered(self) -> bool:
+        """Whether somebody has been quicker: two answers in a row would be for two questions, the second of them unseen."""
+        return any(run.active and run.answers and run.cancel is None for run in self.runs)
 
     def cancel(self, run_id: UUID, action: str) -> str:
         run = self.find(run_id)

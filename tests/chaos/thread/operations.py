@@ -60,11 +60,11 @@ class Create:
         try:
             await bench.creation.create(self.run_id, bench.thread_id, body, stateless=False)
         except Conflict:
-            return "busy"
+            return "refused"
         return "created"
 
     def expect(self, model: ThreadModel) -> str:
-        new = ModelRun(self.run_id, model.now + self.delay_secs, self.webhook)
+        new = ModelRun(self.run_id, model.now + self.delay_secs, self.webhook, answers=self.plan is None)
         return model.create(new, self.strategy)
 
 

@@ -57,6 +57,8 @@ SERIAL = (
     "hand back",
     "die",
     "deliver again",
+    "take over",
+    "serve",
     "pass",
     "pass less",
 )
@@ -72,6 +74,7 @@ rounds = st.lists(
 async def play(scene: Scene, several: Sequence[Round]) -> None:
     """Round after round, and then to rest; everything is checked after each race."""
     await scene.bench.new_thread()
+    await scene.bench.linger(wanted=True)
     try:
         for each in several:
             for move in each.before:
@@ -82,6 +85,7 @@ async def play(scene: Scene, several: Sequence[Round]) -> None:
             await scene.check()
         await scene.come_to_rest()
     finally:
+        await scene.bench.linger(wanted=False)
         await scene.clear_away()
 
 
@@ -92,12 +96,15 @@ async def _move(scene: Scene, move: Move) -> None:
         case "look" if delivery := _one(scene.left_alone, move):
             await scene.look_alone(delivery)
         case "look" if scene.wakeups.on_their_way:
-            await scene.look(await scene.wakeups.pull())
+            await scene.pull_and_look()
+        case "serve" if scene.wakeups.on_their_way:
+            await scene.serve()
+        case "take over" if hand := _one(scene.held_hands, move):
+            await scene.take_over(hand)
         case "step" if hand := _one(scene.at_work, move):
             await scene.step(hand)
         case "finish" if hand := _one(scene.at_work, move):
-            while hand.ended is None:
-                await scene.step(hand)
+            await scene.run_to_the_end(hand)
         case "hand back" if hand := _one(scene.at_work, move):
             await scene.hand_back(hand)
         case "die" if hand := _one(scene.hands, move):

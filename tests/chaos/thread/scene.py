@@ -13,7 +13,7 @@ from uuid import UUID
 from tests.chaos.thread.bench import LEASE, Bench, lease_alone
 from tests.chaos.thread.facts import Facts, expected, look
 from tests.chaos.thread.hand import Hand, decoded
-from tests.chaos.thread.model import ThreadModel
+from tests.chaos.thread.model import LEASE_SECS, ThreadModel
 from tests.chaos.thread.operations import ClaimNext, Create, Finish, HandBack, Operation, TestifyDeath
 from tests.chaos.thread.serial import serial
 from tests.chaos.thread.wakeups import Wakeups
@@ -59,6 +59,11 @@ class Scene:
         return [each for each in self.wakeups.held if not any(each is seen for seen in self._seen)]
 
     @property
+    def held_hands(self) -> list[Hand]:
+        """Those whose message nobody else has."""
+        return [hand for hand in self.hands if any(hand.delivery is each for each in self.wakeups.held)]
+
+    @property
     def at_work(self) -> list[Hand]:
         return [hand for hand in self.hands if hand.ended is None]
 
@@ -100,6 +105,8 @@ class Scene:
 
     def _announced(self, operation: Operation, answer: Any) -> None:
         """The API publishes a wake-up for a run that it has accepted; of a delayed one nobody is told yet."""
+        if answer == "deleted":
+            self._log_before.clear()  # of what is on the thread it is not known any more who will find it
         if isinstance(operation, Create) and answer == "created":
             if operation.delay_secs:
                 self._untold.add(operation.run_id)
@@ -124,6 +131,23 @@ class Scene:
             await self.wakeups.ack(delivery)
         # Else it is early, not stale, and comes again when the lease is over.
 
+    async def pull_and_look(self) -> None:
+        await self.look(await self.wakeups.pull())
+
+    async def serve(self) -> None:
+        """A worker takes a run and brings it to its end."""
+        hands = len(self.hands)
+        await self.pull_and_look()
+        for hand in self.hands[hands:]:
+            await self.run_to_the_end(hand)
+            await self.finish(hand, claim_next=True)
+
+    async def take_over(self, hand: Hand) -> None:
+        """The lease and the patience of JetStream are over: somebody else looks."""
+        await self.let_pass(2 * LEASE_SECS)
+        await self.wakeups.come_again(hand.delivery)
+        await self.pull_and_look()
+
     async def look_alone(self, delivery: Delivery) -> None:
         """The process that a worker has started for a solitary run looks for it; the worker keeps the message."""
         self.left_alone.remove(delivery)
@@ -145,6 +169,10 @@ class Scene:
         if isinstance(hand.ended, Lost):
             assert not self._on(hand), "the newest attempt was refused"
             self.hands.remove(hand)
+
+    async def run_to_the_end(self, hand: Hand) -> None:
+        while hand.ended is None:
+            await self.step(hand)
 
     async def stop(self, hand: Hand, status: str) -> None:
         """Its worker breaks it off: it is cancelled, or has had its time."""
@@ -330,14 +358,12 @@ class Scene:
         for delivery in [*self.wakeups.held]:
             await self.wakeups.come_again(delivery)
         while self.wakeups.on_their_way:
-            await self.look(await self.wakeups.pull())
+            await self.pull_and_look()
             while self.left_alone:
                 await self.look_alone(self.left_alone[0])
             while self.hands:
-                hand = self.hands[0]
-                while hand.ended is None:
-                    await self.step(hand)
-                await self.finish(hand, claim_next=True)
+                await self.run_to_the_end(self.hands[0])
+                await self.finish(self.hands[0], claim_next=True)
 
     async def _check_truth(self) -> None:
         """What the thread shows is what its checkpoints say."""
