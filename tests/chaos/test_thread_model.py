@@ -18,6 +18,7 @@ from hypothesis.stateful import run_state_machine_as_test
 
 from tests.chaos.thread.bench import Bench, open_bench
 from tests.chaos.thread.machine import ThreadMachine
+from tests.chaos.thread.operations import Cancel
 from tests.chaos.thread.races import Round, play, rounds
 from tests.chaos.thread.scene import Scene
 from treadle.dev.servers import temporary_servers
@@ -76,3 +77,27 @@ def test_what_happens_at_the_same_moment_looks_as_if_one_came_after_the_other(
         loop.run_until_complete(play(Scene(bench), several))
 
     lives()
+
+
+@pytest.mark.parametrize("answers", [1, 2])
+def test_a_question_is_as_it_was_when_the_answer_after_which_it_was_asked_anew_is_rolled_back(
+    loop: asyncio.AbstractEventLoop, bench: Bench, answers: int
+) -> None:
+    """Invariant: what a run writes over on another run's checkpoint comes back with its rollback."""
+
+    async def life(scene: Scene) -> None:
+        await scene.bench.new_thread()
+        await scene.do(scene.new("enqueue", "ask twice"))
+        await scene.serve()
+        for answer in range(1, answers + 1):
+            await scene.do(scene.new("enqueue", None))
+            await scene.pull_and_look()
+            await scene.run_to_the_end(scene.hands[0])
+            if answer == answers:
+                await scene.do(Cancel(scene.run_id(0), "rollback"))
+            await scene.finish(scene.hands[0], claim_next=True)
+        await scene.check()
+        await scene.come_to_rest()
+        await scene.clear_away()
+
+    loop.run_until_complete(life(Scene(bench)))

@@ -64,8 +64,20 @@ do update set checkpoint = excluded.checkpoint, metadata = excluded.metadata
 returning 1
 """  # noqa: S608 - put together from constants
 
-_INSERT_WRITES = f"""
-with {_FENCE},
+# What other runs have left there, put aside for the rollback of this one.
+_REPLACED = """
+replaced as (
+    insert into treadle.replaced_write
+        (by_run, thread_id, checkpoint_ns, checkpoint_id, task_id, idx, task_path, channel, type, blob, treadle_run_id)
+    select %(run_id)s, w.thread_id, w.checkpoint_ns, w.checkpoint_id, w.task_id, w.idx, w.task_path, w.channel, w.type,
+           w.blob, w.treadle_run_id
+      from fence, checkpoint_writes w
+     where w.thread_id = %(thread_id)s and w.checkpoint_ns = %(ns)s and w.checkpoint_id = %(checkpoint_id)s
+       and w.task_id = %(task_id)s and w.idx = any(%(idxs)s::int[]) and w.treadle_run_id is distinct from %(run_id)s
+    on conflict do nothing
+),
+"""
+_INSERT_WRITES = """
 written as (
     insert into checkpoint_writes
         (thread_id, checkpoint_ns, checkpoint_id, task_id, task_path, idx, channel, type, blob, treadle_run_id)
@@ -74,15 +86,15 @@ written as (
       from fence, unnest(%(idxs)s::int[], %(channels)s::text[], %(types)s::text[], %(blobs)b::bytea[])
            as w (idx, channel, type, blob)
     on conflict (thread_id, checkpoint_ns, checkpoint_id, task_id, idx) do
-"""  # noqa: S608 - put together from constants
+"""
 _AND_CHECK = ") select 1 from fence"
-PUT_WRITES = _INSERT_WRITES + "nothing" + _AND_CHECK
-REPLACE_WRITES = (
-    _INSERT_WRITES
-    + "update set channel = excluded.channel, type = excluded.type, blob = excluded.blob, "
-    + "treadle_run_id = excluded.treadle_run_id"
-    + _AND_CHECK
-)
+PUT_WRITES = f"with {_FENCE}, {_INSERT_WRITES} nothing {_AND_CHECK}"
+REPLACE_WRITES = f"""
+with {_FENCE}, {_REPLACED} {_INSERT_WRITES}
+    update set channel = excluded.channel, type = excluded.type, blob = excluded.blob,
+               treadle_run_id = excluded.treadle_run_id
+{_AND_CHECK}
+"""
 
 
 class FencedSaver(OrderedSaver):

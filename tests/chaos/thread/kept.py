@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -27,6 +28,11 @@ class Write(NamedTuple):
     run_id: UUID | None
     digest: str
 
+    @property
+    def key(self) -> tuple[str, str, str, int]:
+        """One row for each."""
+        return self[:4]
+
 
 class Blob(NamedTuple):
     namespace: str
@@ -49,6 +55,17 @@ class Kept:
         gone = {each[:2] for each in self.checkpoints - checkpoints}
         writes = frozenset(each for each in self.writes if each.run_id != run_id and each[:2] not in gone)
         return replace(self, checkpoints=checkpoints, writes=writes)
+
+    def wrote_over(self, later: Kept, by: UUID) -> frozenset[Write]:
+        """Writes of other runs that are not there later, since a run has written over them."""
+        return frozenset(each for each in self.writes - later.writes if each.run_id != by)
+
+    def restored(self, writes: Collection[Write]) -> Kept:
+        """With writes again that were written over, where their checkpoint is and nobody else has written."""
+        there = {each[:2] for each in self.checkpoints}
+        taken = {each.key for each in self.writes}
+        back = {each for each in writes if each[:2] in there and each.key not in taken}
+        return replace(self, writes=self.writes | back)
 
     def without_strays(self, run_id: UUID) -> Kept:
         """Without writes of a run on checkpoints that are not there."""

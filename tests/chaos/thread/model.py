@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from tests.chaos.thread.kept import Kept
+from tests.chaos.thread.kept import Kept, Write
 
 LEASE_SECS = 3600.0
 MAX_CRASHES = 3
@@ -92,6 +92,8 @@ class ThreadModel:
     # The checkpoints, and those that each run found when it began: what they are again when it is rolled back.
     kept: Kept = field(default_factory=Kept)
     found: dict[UUID, Kept] = field(default_factory=dict[UUID, Kept])
+    # What each run has written over of what others had written. (A question that is asked again stands in the same place.)
+    replaced: dict[UUID, frozenset[Write]] = field(default_factory=dict[UUID, "frozenset[Write]"])
     # Whether values and status are those of the checkpoints: not so after a run that ended without its worker.
     truthful: bool = True
 
@@ -163,8 +165,9 @@ class ThreadModel:
             return "active"
         self.truthful = False
         self.runs.remove(run)
-        self.kept = self.kept.without(run_id)
-        self.found = {each: kept.without(run_id) for each, kept in self.found.items()}
+        back = self._let_go_of(run_id)
+        self.kept = self.kept.without(run_id).restored(back)
+        self.found = {each: kept.without(run_id).restored(back) for each, kept in self.found.items()}
         self._tidy()
         return "deleted"
 
@@ -270,6 +273,7 @@ class ThreadModel:
         if run.cancel == "rollback":
             self.runs.remove(run)
             self.kept = self.found.pop(run.run_id, self.kept)
+            self._let_go_of(run.run_id)
             self._tidy()
             self._tell(run, "rolled_back")
             self._owe(run, "rollback")
@@ -289,6 +293,21 @@ class ThreadModel:
         if ended != "rolled_back":
             self.truthful = self.truthful and not began
         return ended
+
+    def write(self, run_id: UUID, kept: Kept) -> None:
+        """The graph of the newest attempt has written checkpoints: they are what they are."""
+        over = self.kept.wrote_over(kept, run_id)
+        self.replaced[run_id] = self.replaced.get(run_id, frozenset()) | over
+        self.kept = kept
+
+    def _let_go_of(self, run_id: UUID) -> frozenset[Write]:
+        """What a run that goes had written over; who wrote over its own writes has written over these."""
+        back = self.replaced.pop(run_id, frozenset())
+        for by, over in self.replaced.items():
+            lost = {each.key for each in over if each.run_id == run_id}
+            others = frozenset(each for each in over if each.run_id != run_id)
+            self.replaced[by] = others | {each for each in back if each.key in lost}
+        return back
 
     def _tidy(self) -> None:
         """Values that no checkpoint has go, unless a run is on that may have read them."""
@@ -311,4 +330,5 @@ class ThreadModel:
             webhooks=[*self.webhooks],
             dead_letters=[*self.dead_letters],
             found={**self.found},
+            replaced={**self.replaced},
         )

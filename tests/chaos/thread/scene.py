@@ -28,6 +28,8 @@ MINUTE = 60.0
 # More than any lease or delay.
 LONG = 100 * MINUTE
 SWEPT = 100
+# In the end, between two passes of time: more than any number of messages and runs of one life.
+MOST_LOOKS = 200
 
 
 class Scene:
@@ -185,7 +187,7 @@ class Scene:
     async def _see_what_is_kept(self, hand: Hand) -> None:
         """Checkpoints are the graph's doing, so the model takes them as they are, if this attempt may write them."""
         if self._on(hand):
-            self.model.kept = (await look(self.bench.pool, self.bench.thread_id)).kept
+            self.model.write(hand.run.run_id, (await look(self.bench.pool, self.bench.thread_id)).kept)
 
     async def finish(self, hand: Hand, *, claim_next: bool) -> None:
         """Write how it ended; a worker that drains does not take the next run."""
@@ -357,9 +359,11 @@ class Scene:
             await self.sweep()
         for delivery in [*self.wakeups.held]:
             await self.wakeups.come_again(delivery)
+        looks = 0
         while self.wakeups.on_their_way:
+            assert (looks := looks + 1) < MOST_LOOKS, "looks without end"
             await self.pull_and_look()
-            while self.left_alone:
+            if self.left_alone:
                 await self.look_alone(self.left_alone[0])
             while self.hands:
                 await self.run_to_the_end(self.hands[0])
