@@ -24,7 +24,7 @@ from uuid import UUID
 import asyncpg
 from nats.aio.client import Client
 
-from treadle.db.pool import CONNECT_TIMEOUT_SECS, POSTGRES_ERRORS, prepare
+from treadle.db.pool import CONNECT_TIMEOUT_SECS, POSTGRES_ERRORS
 from treadle.db.runs import HEARTBEAT
 from treadle.messaging.connection import NATS_ERRORS, Nats
 from treadle.patience import OK, Tell, nobody
@@ -176,7 +176,6 @@ class LeaseKeeper:
                 connection = await asyncpg.connect(
                     self._dsn, timeout=min(CONNECT_TIMEOUT_SECS, self._beat_secs)
                 )
-                await prepare(connection)
             if held:
                 await self._extend(connection, held, started)
             self._tell_postgres(OK)

@@ -19,6 +19,7 @@ from treadle.messaging.delays import Schedules
 from treadle.messaging.subjects import wakeup_subject
 from treadle.messaging.wakeups import Source, WakeupPublisher
 from treadle.model import Assistant, MultitaskStrategy, Run, Ttl
+from treadle.operations.accepting import accept
 from treadle.operations.assistants import AssistantChoice
 from treadle.operations.cancel import Cancellation
 from treadle.operations.configs import merged_config, merged_context, thread_config
@@ -99,7 +100,7 @@ class Creation:
             NotFound: no such thread or assistant.
             Conflict: the thread is busy, and the strategy is `reject`; or somebody was quicker to answer.
             QueueFull: no more runs may wait.
-            Unavailable: Postgres cannot be reached; nothing was accepted.
+            Unavailable: Postgres cannot be reached; nothing was accepted, unless it went away in the middle and stayed away.
         """
         self._check_room(body)
         while True:
@@ -110,8 +111,7 @@ class Creation:
                 row.kwargs["asked_by"] = str(asked_by)
             if identity is not None:
                 _authenticate(row.kwargs, identity)
-            with postgres_errors("creating a run"):
-                created = await self._runs.create(row)
+            created = await accept(self._runs, row)
             if not self.out_of_date(row, created.outcome):
                 return await self._accepted(row, created)
 
