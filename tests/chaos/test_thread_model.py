@@ -1,7 +1,7 @@
 """A thread against its model. tests/chaos/thread says what can happen to it (machine.py, races.py), and what must come of
 it (model.py).
 
-CHAOS_EXAMPLES=5000    tries that many lives of a thread in each of the tests, in place of 30
+CHAOS_EXAMPLES=5000    tries that many lives of a thread in each of the tests, in place of 25
 --hypothesis-seed=N    tries the same ones again
 """
 
@@ -14,6 +14,7 @@ from contextlib import AsyncExitStack
 
 import pytest
 from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from hypothesis.stateful import run_state_machine_as_test
 
 from tests.chaos.thread.bench import Bench, open_bench
@@ -24,7 +25,7 @@ from tests.chaos.thread.scene import Scene
 from treadle.dev.servers import temporary_servers
 from treadle.migrate import migrate
 
-EXAMPLES = int(os.environ.get("CHAOS_EXAMPLES", "30"))
+EXAMPLES = int(os.environ.get("CHAOS_EXAMPLES", "25"))
 STEPS = 40
 
 
@@ -72,9 +73,9 @@ def test_what_happens_at_the_same_moment_looks_as_if_one_came_after_the_other(
     loop: asyncio.AbstractEventLoop, bench: Bench
 ) -> None:
     @SETTINGS
-    @given(rounds)
-    def lives(several: list[Round]) -> None:
-        loop.run_until_complete(play(Scene(bench), several))
+    @given(rounds, st.booleans())
+    def lives(several: list[Round], asked: bool) -> None:
+        loop.run_until_complete(play(Scene(bench), several, asked=asked))
 
     lives()
 
@@ -86,9 +87,7 @@ def test_a_question_is_as_it_was_when_the_answer_after_which_it_was_asked_anew_i
     """Invariant: what a run writes over on another run's checkpoint comes back with its rollback."""
 
     async def life(scene: Scene) -> None:
-        await scene.bench.new_thread()
-        await scene.do(scene.new("enqueue", "ask twice"))
-        await scene.serve()
+        await scene.begin(asked=True)
         for answer in range(1, answers + 1):
             await scene.do(scene.new("enqueue", None))
             await scene.pull_and_look()

@@ -43,9 +43,9 @@ class ThreadMachine(RuleBasedStateMachine):
         self.sound = False
         self.loop.run_until_complete(act)
 
-    @initialize()
-    def begin(self) -> None:
-        self.play(self.bench.new_thread())
+    @initialize(asked=st.booleans())
+    def begin(self, asked: bool) -> None:
+        self.play(self.scene.begin(asked=asked))
 
     # Clients
 

@@ -71,9 +71,9 @@ rounds = st.lists(
 )
 
 
-async def play(scene: Scene, several: Sequence[Round]) -> None:
-    """Round after round, and then to rest; everything is checked after each race."""
-    await scene.bench.new_thread()
+async def play(scene: Scene, several: Sequence[Round], *, asked: bool) -> None:
+    """Round after round, and then to rest; everything is checked after each race. `asked`: as in `Scene.begin`."""
+    await scene.begin(asked=asked)
     await scene.bench.linger(wanted=True)
     try:
         for each in several:

@@ -92,6 +92,13 @@ class Scene:
 
     # What is done
 
+    async def begin(self, *, asked: bool) -> None:
+        """A new thread; `asked`: one with a question, after which the same step asks again."""
+        await self.bench.new_thread()
+        if asked:
+            await self.do(self.new("enqueue", "ask twice"))
+            await self.serve()
+
     def new(self, strategy: str, plan: str | None, delay: float = 0.0, webhook: bool = False) -> Create:
         new = Create(strategy, plan, delay, webhook)
         self.asked.append(new.run_id)
