@@ -35,7 +35,7 @@ class Crowd:
 
 
 CROWDS = {
-    "twenty runs": Crowd(runs=20, readers=20, deaf=5, count=500, size=2000),
+    "twenty runs": Crowd(runs=20, readers=20, deaf=5, count=250, size=2000),
     "one run": Crowd(runs=1, readers=400, deaf=100, count=500, size=2000),
     "large events": Crowd(runs=1, readers=40, deaf=60, count=6, size=1_000_000),
 }

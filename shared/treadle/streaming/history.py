@@ -13,10 +13,10 @@ from treadle.streaming.batch import Batch, arrived
 from treadle.streaming.connection import answered
 from treadle.streaming.event import EventId, stream_key
 
-# A page is what a reader keeps in memory while its client takes it. Redis counts entries, not bytes, so readers begin with few.
-FIRST_PAGE_BATCHES = 2
+# A page is what a reader keeps in memory while its client takes it. Redis counts entries, not bytes, so readers begin with one.
+FIRST_PAGE_BATCHES = 1
 MOST_PAGE_BATCHES = 32
-PAGE_BYTES = 128 * 1024
+PAGE_BYTES = 64 * 1024
 # When Redis comes back all watchers of a process want to read: they take turns.
 READS_AT_ONCE = 16
 
