@@ -23,7 +23,8 @@ _CODES: Collection[str] = frozenset(
         "25P03",  # the transaction was idle for too long
         "25P04",  # the transaction took too long
         "28000",  # while it is set up it lets nobody in
-        "3D000",  # nor has it the database then
+        "28P01",  # the password was changed there, and not here yet; or the token that it is has run out
+        "3D000",  # while it is set up it has not the database either
         "55P03",  # a lock was not to be had in time
     }
 )
