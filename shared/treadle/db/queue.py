@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, NamedTuple, Self, TypeVar
@@ -116,6 +117,13 @@ class RouteQueue(msgspec.Struct, frozen=True):
     oldest_secs: float
 
 
+class Waiting(msgspec.Struct, frozen=True):
+    """How many runs wait, and how long Postgres took to count them; a wait for a connection is not part of that."""
+
+    count: int
+    secs: float
+
+
 class Queue:
     """The runs in Postgres that are not in work, or whose worker is gone."""
 
@@ -127,9 +135,12 @@ class Queue:
         rows = await self._pool.fetch(QUEUE)
         return [RouteQueue(row["route"], row["depth"], row["oldest_secs"]) for row in rows]
 
-    async def waiting(self, route: str, most: int) -> int:
+    async def waiting(self, route: str, most: int) -> Waiting:
         """How many runs of a route are due and not yet claimed, `most` if there are more."""
-        return await self._pool.fetchval(WAITING, route, most)
+        async with self._pool.acquire() as connection:
+            began = time.monotonic()
+            count = await connection.fetchval(WAITING, route, most)
+            return Waiting(count, time.monotonic() - began)
 
     async def overdue(self, age_secs: float, limit: int, after: WaitingPlace) -> list[OverdueRun]:
         """Runs behind a place that nobody seems to have been told of for `age_secs`, longest waiting first."""

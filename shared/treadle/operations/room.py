@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 
 from treadle.db.pool import postgres_errors
 from treadle.db.queue import Queue
@@ -21,6 +20,8 @@ log = logging.getLogger(__name__)
 LOOK_SECS = 1.0
 # A look at a long queue takes long: so many times that is the pause after it, which makes five per cent of one connection.
 PAUSES = 20
+# But a slow Postgres is soon asked again: until then whoever would make a run hears what was true before.
+LONGEST_PAUSE_SECS = 10.0
 DEFAULT_ROUTE = "default"
 
 
@@ -60,18 +61,21 @@ class QueueRoom:
     async def run(self) -> None:
         """Look again and again, until cancelled."""
         while self._most:
-            began = time.monotonic()
-            await self._look()
-            await asyncio.sleep(max(LOOK_SECS, PAUSES * (time.monotonic() - began)))
+            look_secs = await self._look()
+            await asyncio.sleep(pause_after(look_secs))
 
-    async def _look(self) -> None:
-        """While Postgres cannot tell, what it told last counts."""
+    async def _look(self) -> float:
+        """Look once; returns how long that took. While Postgres cannot tell, what it told last counts, and it took no time."""
         try:
             with postgres_errors("counting the runs that wait"):
-                full = await self._queue.waiting(self._route, self._most) >= self._most
+                waiting = await self._queue.waiting(self._route, self._most)
         except Unavailable as error:
             log.debug("%s", error)
-            return
+            return 0.0
+        self._set(full=waiting.count >= self._most)
+        return waiting.secs
+
+    def _set(self, *, full: bool) -> None:
         if full and self._room.is_set():
             log.warning(
                 "%s runs wait on route %s: no more are accepted until some have begun",
@@ -82,6 +86,11 @@ class QueueRoom:
         elif not full and not self._room.is_set():
             log.info("there is room in the queue of route %s again", self._route)
             self._room.set()
+
+
+def pause_after(look_secs: float) -> float:
+    """How long to wait after a look that took so long."""
+    return min(max(LOOK_SECS, PAUSES * look_secs), LONGEST_PAUSE_SECS)
 
 
 def _answers(body: NewRun) -> bool:
