@@ -16,7 +16,7 @@ from langgraph.graph import START, StateGraph
 from typing_extensions import TypedDict
 
 from treadle.checkpoint.pool import ConnectionPool, checkpoint_pool
-from treadle.checkpoint.pruning import Pruned, Pruning
+from treadle.checkpoint.pruning import Pruned, Pruning, PruningSaver
 from treadle.db.new_run import NewRun
 from treadle.db.pool import Pool
 from treadle.db.runs import Lease, Outcome, Runs
@@ -30,6 +30,10 @@ from treadle_scheduler.lifetimes import BATCH, Lifetimes
 REMOVED, PRUNED = Ttl("delete", 0), Ttl("keep_latest", 0)
 NEVER_DUE = Ttl("delete", 60)
 LEASE = Lease("w", 30, 3)
+END_WAITING = """
+select pg_terminate_backend(pid) from pg_stat_activity
+ where application_name = 'treadle-pruned-checkpoints' and wait_event_type = 'Lock'
+"""
 
 
 class Listed(TypedDict):
@@ -58,7 +62,7 @@ class Place:
     def __init__(self, pool: Pool, checkpoints: ConnectionPool) -> None:
         self.pool, self.checkpoint_pool = pool, checkpoints
         self.threads, self.runs = Threads(pool), Runs(pool)
-        self.pruning = Pruning(pool, AsyncPostgresSaver(checkpoints))
+        self.pruning = Pruning(pool, PruningSaver(checkpoints))
         self.duty = Lifetimes(self.threads, self.pruning, ThreadTtl())
         self._saver = AsyncPostgresSaver(checkpoints)
 
@@ -205,3 +209,20 @@ def test_intervals_are_given_in_minutes() -> None:
     assert ThreadTtl(sweep_interval_minutes=2).sweep_interval_secs == 120
     assert ThreadTtl(default_ttl=1.5, strategy="keep_latest").default == Ttl("keep_latest", 1.5)
     assert ThreadTtl().default is None
+
+
+async def test_a_prune_that_loses_its_connection_costs_a_round_of_the_duty(place: Place, dsn: str) -> None:
+    """The scheduler goes on, and prunes the thread in a later round."""
+    thread_id, _ = await place.ran(PRUNED)
+    async with checkpoint_pool(dsn, size=1, service="pruned") as checkpoints:
+        duty = Lifetimes(place.threads, Pruning(place.pool, PruningSaver(checkpoints)), ThreadTtl())
+        async with place.pool.acquire() as other, other.transaction():
+            await other.execute("lock table checkpoints")
+            going_on = asyncio.create_task(duty.round())
+            async with asyncio.timeout(30):
+                while not await place.pool.fetchval(END_WAITING):
+                    pass
+            with pytest.raises(Unavailable):
+                await going_on
+        await duty.round()
+    assert len(await place.checkpoints(thread_id)) == 1

@@ -6,6 +6,7 @@ import asyncio
 import logging
 from typing import Protocol
 
+from treadle.checkpoint.reaching import psycopg_errors
 from treadle.db.pool import postgres_errors
 from treadle.errors import Unavailable
 from treadle.telemetry.metrics import Duty as DutyName
@@ -31,7 +32,8 @@ async def perform(duty: Duty, metrics: Metrics) -> None:
     """Do the rounds of a duty until cancelled. Postgres being away costs rounds, nothing else."""
     while True:
         try:
-            with postgres_errors(f"doing the duty {duty.name}"):
+            doing = f"doing the duty {duty.name}"
+            with postgres_errors(doing), psycopg_errors(doing):
                 done = await duty.round()
             metrics.sweeps[duty.name].inc()
             metrics.repairs[duty.name].inc(done)

@@ -9,9 +9,8 @@ from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
-from langgraph.checkpoint.postgres.aio import AsyncPostgresSaver
-
 from treadle.checkpoint.pool import ConnectionPool, checkpoint_pool
+from treadle.checkpoint.pruning import PruningSaver
 from treadle.db.assistants import Assistants
 from treadle.db.opening import open_pool, postgres_at, refusals
 from treadle.db.pool import Pool
@@ -47,7 +46,7 @@ class Parts:
     removals: Pool
     nats: Nats
     publisher: WakeupPublisher
-    saver: AsyncPostgresSaver
+    saver: PruningSaver
     creation: Creation
 
 
@@ -91,5 +90,5 @@ async def build(given: Given) -> AsyncGenerator[Parts]:
             given.tracing,
             given.config.checkpointer.thread_ttl.default,
         )
-        saver = AsyncPostgresSaver(checkpoints)
+        saver = PruningSaver(checkpoints)
         yield Parts(given, holder, metrics, readiness, pool, removals, nats, publisher, saver, creation)

@@ -8,8 +8,17 @@ from uuid import UUID
 
 from langgraph.checkpoint.base import BaseCheckpointSaver
 
+from treadle.checkpoint.reaching import ReachingSaver
 from treadle.db.pool import Pool, transaction
 from treadle.db.threads import lock_at_rest, set_pruned
+from treadle.errors import Unavailable
+
+
+class PruningSaver(ReachingSaver):
+    """One that prunes: a thread's whole history goes in one statement, which may take longer than others."""
+
+    doing = "checkpoints were pruned"
+    answer_secs = 300.0
 
 
 class Pruned(Enum):
@@ -52,4 +61,6 @@ class Pruning:
             await self._saver.aprune([str(thread_id)], strategy="keep_latest")
         except NotImplementedError:
             return Pruned.REFUSED
+        except Unavailable as error:
+            raise Unavailable(f"Thread {thread_id} was not pruned. {error}") from error
         return Pruned.DONE
