@@ -11,6 +11,7 @@ from treadle.db.new_run import NewRun
 from treadle.db.pool import Pool
 from treadle.db.runs import Lease, Outcome, Runs
 from treadle.db.threads import Threads
+from treadle.errors import Conflict
 from treadle.model import Run, default_assistant_id
 
 LEASE = Lease("worker", secs=0, max_crashes=1)
@@ -179,3 +180,14 @@ async def test_dead_letters_are_read_page_by_page_newest_first(bench: Bench) -> 
     in_full = await bench.dead.get(ids[2])
     assert in_full is not None
     assert in_full.kwargs == {"input": {"a": "b\0"}}
+
+
+async def test_an_answer_is_not_made_once_more_behind_another_one_to_the_same_question(bench: Bench) -> None:
+    await bench.create(command={"resume": "yes"})
+    dead_id = await bench.give_up()
+    await bench.create(command={"resume": "no"})
+
+    with pytest.raises(Conflict, match="another run answers"):
+        await bench.remade(dead_id)
+
+    assert [letter.id for letter in await bench.dead.page(None, 10)] == [dead_id]

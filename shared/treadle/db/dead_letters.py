@@ -15,6 +15,7 @@ import msgspec
 from treadle.db.forgetting import forget
 from treadle.db.pool import Connection, Pool, transaction
 from treadle.db.rows import Row, read
+from treadle.errors import Conflict
 from treadle.model import Record, default_assistant_id
 
 # The newest first, from below an id.
@@ -104,6 +105,9 @@ class DeadRuns:
         Args:
             run_id: of the new run.
             other_thread: the thread of its own, should it need one.
+
+        Raises:
+            Conflict: it was to answer a question that another run answers now; nothing was done.
         """
         async with transaction(self._pool) as connection:
             row = await connection.fetchrow(TAKE, dead_id)
@@ -135,7 +139,7 @@ async def _remade(connection: Connection, dead: DeadRunInFull, run_id: UUID, oth
         gone,
         dead.run_id,
     )
-    return _answer(row, goes_on=goes_on)
+    return _answer(dead, row, goes_on=goes_on)
 
 
 def _kwargs(dead: DeadRunInFull, *, goes_on: bool) -> dict[str, Any]:
@@ -145,6 +149,11 @@ def _kwargs(dead: DeadRunInFull, *, goes_on: bool) -> dict[str, Any]:
     return {**kwargs, "continues": [*before, str(dead.run_id)]} if goes_on else kwargs
 
 
-def _answer(row: Row, *, goes_on: bool) -> Remade:
+def _answer(dead: DeadRun, row: Row, *, goes_on: bool) -> Remade:
+    if row["outcome"] == "answered":
+        raise Conflict(
+            f"Run {dead.run_id} was to answer a question of thread {dead.thread_id} that another run answers now. Its dead "
+            "letter is kept: try again when that one has ended, or purge it."
+        )
     run = row["run"]
     return Remade(run["run_id"], run["thread_id"], run["route"], goes_on)

@@ -141,6 +141,7 @@ class DeadLetterOffice:
         Raises:
             NotFound: it is not there any more.
             Unauthorized: who asked cannot be proved any more.
+            Conflict: a run was to answer a question that another one answers now.
         """
         if isinstance(letter, DeadLetter):
             return await self._publish(letter)
