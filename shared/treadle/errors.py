@@ -83,7 +83,7 @@ class Unavailable(TreadleError):
 
 
 class Overloaded(Unavailable):
-    """A limit of this process is reached; the message names it. What asked was turned away before it did anything."""
+    """A limit of this process is reached; the message names it. Its last step was turned away before it did anything."""
 
     retry_after_secs = 2
 

@@ -12,7 +12,6 @@ from litestar.types import Receive, Scope, Send
 
 from treadle import json
 from treadle.errors import TreadleError
-from treadle.patience import patiently
 from treadle.streaming import PIECE_BYTES
 
 # In the scope of a request whose answer is to have no body.
@@ -102,11 +101,8 @@ JSON = {"content-type": "application/json"}
 async def waited_for(
     wait: Callable[[], Coroutine[Any, Any, bytes]], heartbeat_secs: float
 ) -> AsyncGenerator[bytes]:
-    """What `wait` brings, with signs of life before it. An error on the way is told as a run's error is.
-
-    While Postgres cannot tell how a run has ended, the client waits on: it would take the error for the run's.
-    """
-    task = asyncio.create_task(patiently("Postgres", wait), name="result")
+    """What `wait` brings, with signs of life before it. An error on the way is told as a run's error is."""
+    task = asyncio.create_task(wait(), name="result")
     try:
         while not (await asyncio.wait({task}, timeout=heartbeat_secs))[0]:
             yield STILL_WAITING

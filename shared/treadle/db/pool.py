@@ -90,7 +90,7 @@ class _BoundedPool(asyncpg.Pool):
         self.wait.refused()
         raise Overloaded(
             f"No connection to Postgres became free in {self.wait.secs:g} s (TREADLE_DB_POOL_WAIT_SECS): all "
-            f"{self.get_max_size()} (TREADLE_DB_POOL_SIZE) are in use. Nothing was done; ask again in a moment. "
+            f"{self.get_max_size()} (TREADLE_DB_POOL_SIZE) are in use. Ask again in a moment. "
             "If it lasts, look for what Postgres waits for, or start more API processes."
         )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Iterator
 from contextlib import aclosing, asynccontextmanager
+from functools import partial
 from typing import Any, cast
 
 from a2a.helpers.proto_helpers import new_text_status_update_event
@@ -24,6 +25,7 @@ from treadle.db.tasks import TaskRuns
 from treadle.errors import Conflict, NotFound
 from treadle.model import Assistant, CancelAction, Run
 from treadle.operations.cancel import Cancellation
+from treadle.patience import patiently
 from treadle.streaming import Event as RunEvent
 from treadle.wire.runs import StreamMode
 from treadle_api.a2a.ids import TaskId
@@ -111,7 +113,12 @@ class Agent:
             return task_of(task, run, await self.runs.openings(task.thread_id))
 
     async def _now(self, assistant: Assistant, task: TaskId) -> Task:
-        return await self.describe(*await self.find(assistant, str(task)))
+        """How a task stands whose run has ended. Whoever heard an error instead would send the message again."""
+
+        async def read() -> Task:
+            return await self.describe(*await self.find(assistant, str(task)))
+
+        return await patiently("Postgres", read)
 
     @asynccontextmanager
     async def _begun(self, wanted: Wanted) -> AsyncGenerator[Followed]:
@@ -137,7 +144,7 @@ class Agent:
                 if (text := _said(event)) and text != last:
                     yield _working(task, last := text)
         await followed.result()
-        _, run = await self.find(assistant, str(task))
+        _, run = await patiently("Postgres", partial(self.find, assistant, str(task)))
         for event in _outcome(task, run):
             yield event
 

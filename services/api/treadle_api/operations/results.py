@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from uuid import UUID
 
 from treadle import json
@@ -9,6 +10,7 @@ from treadle.db.pool import postgres_errors
 from treadle.db.runs import Runs
 from treadle.db.threads import Threads
 from treadle.model import Run
+from treadle.patience import patiently
 from treadle.streaming import EventHub, EventsLost, Subscription
 from treadle_api.ends import Ends
 
@@ -34,11 +36,13 @@ class Results:
     async def join(self, thread_id: UUID, run_id: UUID) -> bytes:
         """The result of a run, as JSON, once it has ended. Works without Redis, a little later.
 
-        It is the values of the thread as the run left them, or `__error__` with what went wrong.
+        It is the values of the thread as the run left them, or `__error__` with what went wrong. While Postgres cannot tell,
+        it is waited for: an error would be taken for the run's, and what the run did be asked for again.
         """
         with self._ends.watching(run_id):
             while True:
-                if (result := await self._read(thread_id, run_id)) is not None:
+                result = await patiently("Postgres", partial(self._read, thread_id, run_id))
+                if result is not None:
                     return result
                 async with self._hub.watch(run_id, live_only=True) as subscription:
                     await _end(subscription)
