@@ -2,26 +2,22 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Awaitable, Callable, Collection
 from contextlib import AsyncExitStack
 from functools import partial
 from uuid import UUID
 
 from treadle.db.runs import Runs
-from treadle.errors import TreadleError
-from treadle.model import CancelAction
 from treadle.operations.cancel import Cancellation
 from treadle.operations.create import Creation
 from treadle.operations.ids import new_id
 from treadle.streaming import EventId, Subscription
 from treadle.wire.runs import NewRun, OnDisconnect
 from treadle_api.operations.existing import existing_run
+from treadle_api.operations.leaving import cancel_for_client
 from treadle_api.operations.results import Results
 from treadle_api.operations.streams import Streams
 from treadle_api.responses import EVENT_STREAM, JSON, OpenResponse, run_headers, waited_for
-
-log = logging.getLogger(__name__)
 
 
 class Serving:
@@ -133,11 +129,4 @@ class Serving:
         """What to do when the client goes: nothing, unless it wished the run to end with it."""
         if wish != "cancel":
             return None
-
-        async def cancel() -> None:
-            try:
-                await self._cancellation.cancel(thread_id, run_id, CancelAction.INTERRUPT)
-            except TreadleError as error:
-                log.info("run %s not cancelled when its client left: %s", run_id, error)
-
-        return cancel
+        return partial(cancel_for_client, self._cancellation, thread_id, run_id)
