@@ -57,6 +57,12 @@ class StillRunning(TreadleError):
     status = 408
 
 
+class TooSlow(TreadleError):
+    """A request was begun, and the rest of it did not come in time; it can be sent again."""
+
+    status = 408
+
+
 class TooLarge(TreadleError):
     """A request or its answer is larger than the way that it goes lets through; the message says which way does."""
 

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from typing import cast
 
 from litestar import Request
 from litestar.enums import ScopeType
 from litestar.middleware import ASGIMiddleware
-from litestar.types import ASGIApp, HTTPScope, Message, Receive, Scope, Send
+from litestar.types import ASGIApp, HTTPReceiveMessage, HTTPScope, Message, Receive, Scope, Send
 
-from treadle.errors import Overloaded
+from treadle.errors import Overloaded, TooSlow
 from treadle.telemetry.metrics import Metrics
 from treadle_api.errors import AnyRequest, treadle_error
 
@@ -18,6 +19,8 @@ log = logging.getLogger(__name__)
 
 # Who asks whether the process lives must not hear that it does not because it has much to do.
 ALWAYS = frozenset({"/", "/ok", "/info", "/metrics"})
+# A request has its place from its headers on; a client that vanished in the middle of its body would keep it for ever.
+BODY_SECS = 30.0
 
 
 class AtWork(ASGIMiddleware):
@@ -27,13 +30,15 @@ class AtWork(ASGIMiddleware):
 
     Args:
         most: requests that may be in work at the same time.
+        body_secs: for how long the next piece of a body is waited for; then the answer is 408.
     """
 
     scopes = (ScopeType.HTTP,)
 
-    def __init__(self, most: int, metrics: Metrics) -> None:
+    def __init__(self, most: int, metrics: Metrics, body_secs: float = BODY_SECS) -> None:
         self._most = most
         self._metrics = metrics
+        self._body_secs = body_secs
         self._count = 0
         self._refusing = False
 
@@ -61,7 +66,7 @@ class AtWork(ASGIMiddleware):
             await send(message)
 
         try:
-            await next_app(scope, receive, answer)
+            await next_app(scope, _Body(receive, self._body_secs).next, answer)
         finally:
             answered()
 
@@ -81,3 +86,30 @@ class AtWork(ASGIMiddleware):
             ),
         )
         await refusal.to_asgi_response(None, request)(scope, receive, send)
+
+
+class _Body:
+    """The body of a request, as long as it does not come; after it comes only word that the client has left."""
+
+    def __init__(self, receive: Receive, secs: float) -> None:
+        self._receive = receive
+        self._secs = secs
+        self._complete = False
+
+    async def next(self) -> HTTPReceiveMessage:
+        """The next piece. Raises TooSlow: it did not come in time."""
+        if self._complete:
+            return await self._message()
+        try:
+            async with asyncio.timeout(self._secs):
+                message = await self._message()
+        except TimeoutError as error:
+            raise TooSlow(
+                f"The body of the request was not complete, and nothing more came for {self._secs:g} s. Nothing was done; "
+                "send it again."
+            ) from error
+        self._complete = message["type"] == "http.disconnect" or not message["more_body"]
+        return message
+
+    async def _message(self) -> HTTPReceiveMessage:
+        return cast(HTTPReceiveMessage, await self._receive())

@@ -14,7 +14,7 @@ from litestar.exceptions import ClientException, HTTPException, ValidationExcept
 
 from treadle.checkpoint.reaching import psycopg_errors
 from treadle.db.pool import postgres_errors
-from treadle.errors import Overloaded, TreadleError, Unavailable, unavailable_in
+from treadle.errors import Overloaded, TooSlow, TreadleError, Unavailable, unavailable_in
 from treadle.wire.reading import problem
 
 log = logging.getLogger(__name__)
@@ -33,6 +33,8 @@ AnyRequest = Request[Any, Any, Any]
 def treadle_error(request: AnyRequest, error: TreadleError) -> Response[dict[str, str]]:
     """Treadle's own errors know their status."""
     headers = {} if error.retry_after_secs is None else {"retry-after": str(error.retry_after_secs)}
+    if isinstance(error, TooSlow):
+        headers["connection"] = "close"  # what is still to come belongs to no request
     # Of those that are turned away there may be many, and they are counted.
     if error.status >= 500 and not isinstance(error, Overloaded):
         log.warning("%s %s: %s", request.method, request.url.path, error)
