@@ -211,18 +211,18 @@ def test_intervals_are_given_in_minutes() -> None:
     assert ThreadTtl().default is None
 
 
-async def test_a_prune_that_loses_its_connection_costs_a_round_of_the_duty(place: Place, dsn: str) -> None:
-    """The scheduler goes on, and prunes the thread in a later round."""
+async def test_a_prune_that_loses_its_connection_is_postgres_being_away(place: Place, dsn: str) -> None:
+    """The scheduler goes on, and prunes the thread later."""
     thread_id, _ = await place.ran(PRUNED)
     async with checkpoint_pool(dsn, size=1, service="pruned") as checkpoints:
-        duty = Lifetimes(place.threads, Pruning(place.pool, PruningSaver(checkpoints)), ThreadTtl())
+        pruning = Pruning(place.pool, PruningSaver(checkpoints))
         async with place.pool.acquire() as other, other.transaction():
             await other.execute("lock table checkpoints")
-            going_on = asyncio.create_task(duty.round())
+            going_on = asyncio.create_task(pruning.keep_latest(thread_id))
             async with asyncio.timeout(30):
                 while not await place.pool.fetchval(END_WAITING):
                     pass
             with pytest.raises(Unavailable):
                 await going_on
-        await duty.round()
+        assert await pruning.keep_latest(thread_id) is Pruned.DONE
     assert len(await place.checkpoints(thread_id)) == 1
