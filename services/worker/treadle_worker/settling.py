@@ -10,6 +10,7 @@ import asyncio
 import logging
 import time
 from itertools import count
+from typing import NamedTuple
 from uuid import UUID
 
 from asyncpg import PostgresError
@@ -30,6 +31,16 @@ RETRY_SECS = 0.2
 # A claim is tried for so long; then another worker may look at the thread.
 CLAIM_SECS = 5.0
 GOING_ON = (RunStatus.PENDING, RunStatus.RUNNING)
+
+
+class Taken(NamedTuple):
+    """What a step has come to, and a moment before the statement that did it: a lease that it took counts from there.
+
+    A step may be tried for longer than a lease lasts, so that its own beginning would be too early.
+    """
+
+    claim: Claim
+    since: float
 
 
 class Settling:
@@ -57,32 +68,34 @@ class Settling:
         self._draining = draining
         self._steps = count()
 
-    async def claim(self, thread_id: UUID) -> Claim:
+    async def claim(self, thread_id: UUID) -> Taken:
         """Take the next run of a thread.
 
         Raises:
             Unavailable: Postgres stayed away.
             PostgresError: it refuses to.
         """
-        lease, lost = self._named(), False
+        lease, lost_at = self._named(), None
         last = time.monotonic() + CLAIM_SECS
         while True:
+            started = time.monotonic()
             try:
                 with postgres_errors("claiming a run"):
                     claim = await self._runs.claim(thread_id, lease)
-                    if not (lost and claim.outcome == "leased"):
-                        return claim
+                    if lost_at is None or claim.outcome != "leased":
+                        return Taken(claim, started)
                     run = await self._runs.claimed_as(thread_id, lease.worker)
-                    return claim if run is None else Claim("claimed", None, claim.ended, run)
+                    found = claim if run is None else Claim("claimed", None, claim.ended, run)
+                    return Taken(found, lost_at)
             except Unavailable:
                 if self._draining.is_set() or time.monotonic() > last:
                     raise
-            lost = True
+            lost_at = started
             await asyncio.sleep(RETRY_SECS)
 
-    async def finish(self, active: ActiveRun, outcome: Outcome) -> Claim | None:
+    async def finish(self, active: ActiveRun, outcome: Outcome) -> Taken | None:
         """Write an outcome, and claim the thread's next run; None when it could not be written."""
-        lease, lost = self._named(), False
+        lease, lost_at = self._named(), None
         while True:
             started = time.monotonic()
             try:
@@ -91,29 +104,29 @@ class Settling:
                     self._spans.finish(active.run, outcome.status, active.trace),
                 ):
                     claim = await self._runs.finish(active.run, outcome, lease, claim_next=self._goes_on)
-                    if lost and claim.outcome == "fenced":
-                        claim = await self._finished_before(active.run, lease)
+                    if lost_at is not None and claim.outcome == "fenced":
+                        claim, started = await self._finished_before(active.run, lease), lost_at
             except Unavailable as error:
                 if not self._goes_on_trying(active):
                     log.warning("the outcome of run %s is given up: %s", active.run.run_id, error)
                     return None
-                lost = True
+                lost_at = started
                 await asyncio.sleep(RETRY_SECS)
                 continue
             except PostgresError as error:
                 say("the outcome of run %s was refused: %s", active.run.run_id, error)
                 return None
             self._metrics.finish_sql.observe(time.monotonic() - started)
-            return claim
+            return Taken(claim, started)
 
-    async def hand_back(self, active: ActiveRun) -> Claim | None:
+    async def hand_back(self, active: ActiveRun) -> Taken | None:
         """Give a run back, be it after its lease has ended: then only if nobody has taken it over."""
         lost = False
         while True:
             try:
                 with postgres_errors("handing a run back"):
                     claim = await self._runs.hand_back(active.run)
-                return structs.replace(claim, outcome="idle") if lost else claim
+                return Taken(structs.replace(claim, outcome="idle") if lost else claim, time.monotonic())
             except Unavailable as error:
                 if not self._goes_on_trying(active):
                     say("run %s goes back only when its lease ends: %s", active.run.run_id, error)

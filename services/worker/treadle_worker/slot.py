@@ -16,7 +16,7 @@ from uuid import UUID
 
 from asyncpg import PostgresError
 
-from treadle.db.runs import Claim, EndedRun, Lease, Runs
+from treadle.db.runs import EndedRun, Lease, Runs
 from treadle.errors import Unavailable
 from treadle.messaging.connection import NATS_ERRORS
 from treadle.messaging.inbox import Inbox
@@ -27,7 +27,7 @@ from treadle.webhooks.outbox import Outbox
 from treadle_worker.active import ActiveRun
 from treadle_worker.execution import Ended, Executor, HandedBack, Lost
 from treadle_worker.leases import LeaseKeeper
-from treadle_worker.settling import Settling, say
+from treadle_worker.settling import Settling, Taken, say
 from treadle_worker.solitude import Solitude
 from treadle_worker.spans import Spans
 
@@ -109,15 +109,15 @@ class Work:
 
     async def look_at(self, delivery: HeldWakeup) -> None:
         """Do what there is to do on the thread, and answer the wake-up."""
-        claimed_at = time.monotonic()
+        started = time.monotonic()
         try:
             with self._spans.claim(delivery):
-                claim = await self._settling.claim(delivery.thread_id)
+                claim, claimed_at = await self._settling.claim(delivery.thread_id)
         except (Unavailable, PostgresError) as error:
             say("thread %s could not be looked at: %s", delivery.thread_id, error)
             await self._nak(delivery, LOOK_AGAIN_SECS)
             return
-        self._metrics.claim_sql.observe(time.monotonic() - claimed_at)
+        self._metrics.claim_sql.observe(time.monotonic() - started)
         self._count_given_up(claim.ended)
         await self._announce(claim.ended)
         if claim.run is not None:
@@ -141,14 +141,14 @@ class Work:
             self._leases.hold(active, delivery.ack_subject, claimed_at)
             try:
                 ended = await self._executor.execute(active)
-                claimed_at = time.monotonic()
-                claim = await self._settle(active, ended)
+                taken = await self._settle(active, ended)
             finally:
                 self._leases.release(active)
-            if claim is None or claim.outcome == "fenced":
+            if taken is None or taken.claim.outcome == "fenced":
                 # Another worker has the thread, or will when the lease is over, and a message of its own for it.
                 self._executor.forget(following)
                 return
+            claim, claimed_at = taken
             await self._announce(claim.ended)
             if following.kwargs.get("webhook"):
                 self._webhooks.put(following.run_id)  # without room for it, it is the scheduler's
@@ -181,7 +181,7 @@ class Work:
         with self._spans.settle("nak", delivery):
             await delivery.nak(delay_secs)
 
-    async def _settle(self, active: ActiveRun, ended: Ended | HandedBack | Lost) -> Claim | None:
+    async def _settle(self, active: ActiveRun, ended: Ended | HandedBack | Lost) -> Taken | None:
         """Write what became of the run; None when nothing could, or may, be written."""
         match ended:
             case Ended(outcome):
