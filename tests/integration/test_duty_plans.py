@@ -131,7 +131,7 @@ DUTIES = {
     "pruned": Duty(threads.DUE_FOR_PRUNING, [100], "thread_expiry"),
     "memories": Duty(store.EXPIRE, [200], "idx_store_expires_at"),
     "dead letters": Duty(dead_letters.FORGET, [DAYS, 200], "dead_letter_age"),
-    "claims": Duty(runs.CLAIM, [CROWDED, "worker", timedelta(seconds=30), 3], "run_turn"),
+    "claims": Duty(runs.CLAIM, [CROWDED, "worker", timedelta(seconds=30), 3, False], "run_turn"),
     "cancels": Duty(runs.THREADS_WITH, [["running"]], "run_one_running"),
     "runs": Duty(retention.FORGET_RUNS, [DAYS, LONG_AGO, 0, 200], "run_ended"),
 }
