@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
+import re
 from urllib.parse import urlsplit, urlunsplit
+
+# Between addresses. A comma alone may be part of a password.
+BETWEEN = re.compile(r",\s*(?=[a-z][a-z0-9+.-]*://)")
+# Their lone credential is a token, not a user's name.
+NATS_SCHEMES = frozenset({"nats", "tls", "ws", "wss"})
 
 
 def without_password(url: str) -> str:
     """The address, or the addresses between commas, as they may be shown."""
-    return ",".join(_one_without_password(part.strip()) for part in url.split(","))
+    return ",".join(_one_without_password(part.strip()) for part in BETWEEN.split(url))
 
 
 def _one_without_password(url: str) -> str:
     parts = urlsplit(url)
     credentials, at, host = parts.netloc.rpartition("@")
-    if ":" in credentials:
-        credentials = f"{credentials.partition(':')[0]}:***"
+    user, colon, _ = credentials.partition(":")
+    if colon:
+        credentials = f"{user}:***"
+    elif credentials and parts.scheme in NATS_SCHEMES:
+        credentials = "***"
     # A password may also stand among the parameters (`?password=`): only the place of a socket is shown.
     query = "&".join(item for item in parts.query.split("&") if item.startswith("host="))
     return urlunsplit((parts.scheme, f"{credentials}{at}{host}", parts.path, query, ""))
