@@ -26,6 +26,8 @@ LOOKS = 4
 UNSENT_BYTES = 128 * 1024
 # What it may hold in this process, and a piece more, before whatever sends waits.
 BUFFER_BYTES = 32 * 1024
+# What the kernel takes: three weeks and a half.
+MOST_MILLISECONDS = 2**31 - 1
 
 
 class Stall:
@@ -137,6 +139,8 @@ def bound_unsent(listener: socket.socket, secs: float) -> None:
     twice `secs` instead of a quarter of an hour.
     """
     if hasattr(socket, "TCP_USER_TIMEOUT"):
-        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(secs * 2000))
+        listener.setsockopt(
+            socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, min(int(secs * 2000), MOST_MILLISECONDS)
+        )
     if hasattr(socket, "TCP_NOTSENT_LOWAT"):
         listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT_BYTES)
