@@ -74,10 +74,12 @@ async def run(given: Given) -> None:
                 if app is not None:
                     door.open(app)
                     log.info("listening on http://%s:%s", settings.treadle_host, listener.getsockname()[1])
-                    await serving
+                    await asyncio.wait({serving})
         finally:
             server.should_exit = True
-            await serving
+            # Not by awaiting it: this may be cancelled itself, by a part that has failed, whose error is to be seen.
+            await asyncio.wait({serving})
+        serving.result()
     log.info("api stopped")
 
 
