@@ -63,14 +63,15 @@ class Proxy:
 
     Args:
         target: the server's URL, asked at each connection: a Unix socket (as Postgres and Valkey have it) or a port.
+        chance: decides how late each message is.
     """
 
-    def __init__(self, target: Callable[[], str]) -> None:
+    def __init__(self, target: Callable[[], str], chance: random.Random | None = None) -> None:
         self._target = target
         self._port = 0
         self._modes: dict[Way, Mode] = dict.fromkeys(Way, Plain.PASS)
         self._open: set[_Connection] = set()
-        self._chance = random.Random()
+        self._chance = chance or random.Random()
 
     @property
     def url(self) -> str:
