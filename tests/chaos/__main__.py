@@ -7,6 +7,7 @@ import asyncio
 import random
 import sys
 import time
+import traceback
 import warnings
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,6 +19,7 @@ from tests.chaos.deck import FAULTS, ROUNDS, deal
 from tests.chaos.evidence import Evidence, Violation
 from tests.chaos.figures import Figures, figures_of
 from tests.chaos.plan import Scale
+from tests.chaos.replay import replay
 from tests.chaos.report import Campaign, save, tables, write_page
 from tests.chaos.round import Round, play
 from tests.chaos.story import story_of
@@ -32,6 +34,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=ROUNDS)
     parser.add_argument("--threads", type=int, default=Scale.threads)
     parser.add_argument("--secs", type=float, default=Scale.load_secs, help="how long the load goes on")
+    parser.add_argument("--outage", type=float, default=Scale.outage_secs, help="how long the longest last")
     parser.add_argument("--only", help="deal only faults with this in their names")
     parser.add_argument("--calm", action="store_true", help="without faults")
     parser.add_argument("--logs", type=Path, help="write what the services logged into this directory")
@@ -42,12 +45,18 @@ def arguments() -> argparse.Namespace:
 
 async def one(seed: int, args: argparse.Namespace) -> Figures:
     """Play a round, tell what is broken, and return its figures."""
-    scale = Scale(threads=args.threads, load_secs=args.secs)
+    scale = Scale(threads=args.threads, load_secs=args.secs, outage_secs=args.outage)
     faults = [fault for fault in FAULTS if args.only is None or args.only in fault.name]
+    again = replay(seed, scale, args.only, calm=args.calm)
     strikes = [] if args.calm else deal(seed, scale, faults)
     print(f"round {seed}: {', '.join(strike.fault.name for strike in strikes)}", flush=True)
     began = time.monotonic()
-    evidence = await play(Round(seed, scale, strikes))
+    try:
+        evidence = await play(Round(seed, scale, strikes))
+    except Exception:  # noqa: BLE001 - whatever it was, its seed is told, and the next round is played
+        traceback.print_exc()
+        print(f"  BROKEN: the round did not come to its end\n  play it again: {again}", flush=True)
+        return Figures(other_violations=1, secs=time.monotonic() - began)
     broken = list(violations(evidence))
     figures = figures_of(evidence, broken, time.monotonic() - began)
     print(
@@ -55,7 +64,7 @@ async def one(seed: int, args: argparse.Namespace) -> Figures:
         f"{figures.out_of_order} out of order, {figures.other_violations} other promises broken; {figures.secs:.0f} s",
         flush=True,
     )
-    tell(seed, evidence, broken)
+    tell(again, evidence, broken)
     if args.logs is not None:
         keep_logs(evidence, args.logs / str(seed))
     return figures
@@ -67,14 +76,14 @@ def keep_logs(evidence: Evidence, directory: Path) -> None:
         (directory / f"{service}.log").write_text("\n".join(log), encoding="utf-8")
 
 
-def tell(seed: int, evidence: Evidence, broken: list[Violation]) -> None:
+def tell(again: str, evidence: Evidence, broken: list[Violation]) -> None:
     for n, violation in enumerate(broken):
         where = violation.run_id or violation.thread_id or ""
         print(f"  BROKEN: {violation.check}: {where} {violation.what}")
         if n < STORIES:
             print(*(f"      {line}" for line in story_of(evidence, violation)), sep="\n")
     if broken:
-        print(f"  play it again: make chaos SEED={seed}", flush=True)
+        print(f"  play it again: {again}", flush=True)
 
 
 async def main() -> int:
@@ -91,7 +100,10 @@ async def main() -> int:
         save(campaign, args.json)
     if args.page is not None:
         write_page(campaign, machine, source, args.page)
-    return 1 if campaign.total.violations else 0
+    toothless = campaign.total.toothless if len(seeds) >= ROUNDS else []
+    for name in toothless:
+        print(f"BROKEN: {name} never hit anything: this campaign proves nothing about it")
+    return 1 if campaign.total.violations or toothless else 0
 
 
 if __name__ == "__main__":

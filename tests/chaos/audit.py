@@ -49,6 +49,12 @@ class RunChange:
     def ended(self) -> bool:
         return self.gone or self.status in ENDED
 
+    @property
+    def without_its_worker(self) -> bool:
+        """A cancelled run whose worker had no part in its end: it was waiting again, or its lease was over. A worker that
+        stops a run says so in the run's error. (One whose graph succeeds while the cancel comes leaves none, either.)"""
+        return self.status == "interrupted" and self.error is None
+
 
 @dataclass(frozen=True)
 class LeaseChange:
@@ -115,15 +121,20 @@ class RunHistory:
     def rolled_back(self) -> bool:
         return self.last.gone
 
-    def over(self, attempt: int) -> datetime | None:
-        """When an attempt was over: handed back, taken over, or the run ended."""
+    def ending(self, attempt: int) -> RunChange | None:
+        """The change by which an attempt was over: handed back, taken over, or the run ended."""
         begun = False
         for change in self.changes:
             if change.attempt == attempt and change.status == "running" and not change.gone:
                 begun = True
             elif begun:
-                return change.at
+                return change
         return None
+
+    def over(self, attempt: int) -> datetime | None:
+        """When an attempt was over."""
+        ending = self.ending(attempt)
+        return None if ending is None else ending.at
 
 
 @dataclass(frozen=True)

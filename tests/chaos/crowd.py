@@ -248,7 +248,7 @@ class Weathered:
 
 
 async def weather(
-    stack: Stack, url: str, log: Path, strike: Awaitable[None], *, secs: float, live: bool = True
+    stack: Stack, url: str, log: Path, strike: Awaitable[str], *, secs: float, live: bool = True
 ) -> Weathered:
     """Let a fault strike among a crowd, and see what has become of it.
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from datetime import datetime
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 from functools import cached_property
 from typing import Any
 
-from tests.chaos.audit import History, RunHistory
+from tests.chaos.audit import History, RunChange, RunHistory
 from tests.chaos.record import Asked, Record
 from tests.chaos.site import Death, Freeze
 from tests.chaos.witness import Mark
@@ -51,11 +51,12 @@ class Published:
 
 @dataclass(frozen=True)
 class Struck:
-    """A fault, and when it was on."""
+    """A fault, when it was on, and what it hit; empty: nobody was there to be hit."""
 
     name: str
     since: datetime
     until: datetime
+    hit: str
 
 
 @dataclass
@@ -77,11 +78,8 @@ class Evidence:
     """By service and pid."""
     restless: str
     """Why the round did not come to rest; empty when it did."""
-    redis_touched: bool
-    """Redis, or the way to it, was not always there: events may be missing."""
     redis_lost: bool
     """Redis has forgotten what it kept."""
-    problems: list[str] = field(default_factory=list[str])
 
     @property
     def runs(self) -> Mapping[str, RunHistory]:
@@ -100,10 +98,62 @@ class Evidence:
         return found
 
     def zombie(self, mark: Mark) -> bool:
-        """Whether its attempt was over by then: the process had not learned of it."""
+        """Whether its attempt had been ended by then, and not by the graph: its process had not learned of it.
+
+        A worker writes `success` and `error` down when the graph has come to its end: no mark is excused after that.
+        """
+        ending = self._ending_before(mark)
+        return ending is not None and (ending.gone or ending.status not in ("success", "error"))
+
+    def straggler(self, mark: Mark) -> bool:
+        """Whether its attempt had been ended by its own worker by then, which had stopped the graph or seen it end."""
+        ending = self._ending_before(mark)
+        if ending is None or ending.gone or ending.attempt != mark.attempt:
+            return False
+        return not ending.without_its_worker
+
+    def _ending_before(self, mark: Mark) -> RunChange | None:
         run = self.runs.get(mark.run_id)
-        over = None if run is None else run.over(mark.attempt)
-        return over is not None and over < mark.at
+        ending = None if run is None else run.ending(mark.attempt)
+        return ending if ending is not None and ending.at < mark.at else None
+
+    def question(self, answer: RunHistory) -> Asked | None:
+        """What an answer goes on with: the request of the run with a task of its own that began last before it."""
+        begun = [
+            (run.claims[0].id, asked)
+            for run in self.history.threads[answer.first.thread_id]
+            if run.claims
+            and not run.rolled_back
+            and (asked := self.asked.get(run.first.label or ""))
+            and asked.work
+        ]
+        before = [each for each in begun if answer.claims and each[0] < answer.claims[0].id]
+        return max(before, key=lambda each: each[0])[1] if before else None
+
+    def stops(self, run: RunHistory) -> set[str]:
+        """What clients had asked for that may have ended a run: a cancel, or another run that takes its place."""
+        cancels = {
+            each.action
+            for each in self.record.cancelled
+            if each.run_id == run.first.run_id and not each.refused and each.sent_at <= run.last.at
+        }
+        behind = [
+            other for other in self.history.threads[run.first.thread_id] if other.first.seq > run.first.seq
+        ]
+        asked = [self.asked[label] for other in behind if (label := other.first.label or "") in self.asked]
+        strategies = {each.strategy for each in asked if each.sent_at <= run.last.at}
+        return cancels | (strategies & {"interrupt", "rollback"})
+
+    def disturbed(self, run: RunHistory, secs: float, words: Collection[str] = ("",)) -> bool:
+        """Whether a fault with one of these words in its name was on, or over for less than so long, while the run was."""
+        since = run.claims[0].at if run.claims else run.first.at
+        until = run.last.at if run.end is None else run.end.at
+        margin = timedelta(seconds=secs)
+        return any(
+            struck.since <= until + margin and struck.until + margin >= since
+            for struck in self.struck
+            if any(word in struck.name for word in words)
+        )
 
     def held_up(self, pid: int) -> Iterator[tuple[datetime, datetime]]:
         """When a process could not know anything: it was stopped, or a node held its loop."""

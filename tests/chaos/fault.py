@@ -21,8 +21,9 @@ class Fault(Protocol):
         """The connections that must lead through a proxy for it; empty for most. See `Site.links`."""
         ...
 
-    async def strike(self, site: Site, chance: random.Random) -> None:
-        """Do the harm, keep it up for as long as it lasts, undo it; returns when it is undone.
+    async def strike(self, site: Site, chance: random.Random) -> str:
+        """Do the harm, keep it up for as long as it lasts, undo it; returns when it is undone: what it hit, or nothing where
+        nobody was there to be hit.
 
         Everything that is left to chance comes from `chance`. A strike that is cancelled undoes what it did. It does
         not wait for services to recover, since another fault may keep them from it; dead ones are replaced by the site.

@@ -49,6 +49,14 @@ class Figures(msgspec.Struct, kw_only=True):
     """From the end of a worker, or its freezing, to the next attempt of a run that it had."""
     secs: float = 0.0
     faults: dict[str, int] = {}
+    """How often each fault hit something."""
+    missed: dict[str, int] = {}
+    """How often each struck where nobody was."""
+
+    @property
+    def toothless(self) -> list[str]:
+        """Faults that never hit anything."""
+        return sorted(set(self.missed) - set(self.faults))
 
     @property
     def violations(self) -> int:
@@ -59,11 +67,12 @@ class Figures(msgspec.Struct, kw_only=True):
         sums: dict[str, Any] = {
             field: getattr(self, field) + getattr(other, field)
             for field in self.__struct_fields__
-            if field not in ("faults", "longest_recovery_secs")
+            if field not in ("faults", "missed", "longest_recovery_secs")
         }
         longest = max(self.longest_recovery_secs, other.longest_recovery_secs)
         faults = dict(Counter(self.faults) + Counter(other.faults))
-        return Figures(**sums, longest_recovery_secs=longest, faults=faults)
+        missed = dict(Counter(self.missed) + Counter(other.missed))
+        return Figures(**sums, longest_recovery_secs=longest, faults=faults, missed=missed)
 
 
 def figures_of(evidence: Evidence, broken: Sequence[Violation], secs: float) -> Figures:
@@ -84,7 +93,8 @@ def figures_of(evidence: Evidence, broken: Sequence[Violation], secs: float) -> 
         zombie_marks=sum(evidence.zombie(mark) for mark in evidence.marks),
         longest_recovery_secs=max(_recoveries(evidence), default=0.0),
         secs=secs,
-        faults=dict(Counter(struck.name for struck in evidence.struck)),
+        faults=dict(Counter(struck.name for struck in evidence.struck if struck.hit)),
+        missed=dict(Counter(struck.name for struck in evidence.struck if not struck.hit)),
     )
 
 

@@ -248,6 +248,7 @@ class ThreadLoad:
             except FAILURES as error:
                 cancelled.answered_at, cancelled.problem = now(), repr(error)
                 if status_of(error) in (404, 409):
+                    cancelled.refused = True
                     return
                 await self._pause(f"cancelling {run_id}: {error!r}")
                 continue
@@ -264,6 +265,7 @@ class ThreadLoad:
         while not followed.ended:
             url, client = self._callers.any(self._chance, self._n, other_than=url)
             followed.connections += 1
+            followed.at = url
             stream = client.runs.join_stream(self._thread, followed.run_id, last_event_id=followed.last_id)
             try:
                 followed.ended = await read_some(stream, followed, hang_ups)
@@ -272,6 +274,8 @@ class ThreadLoad:
                 if status_of(error) == 404:  # it was rolled back
                     return
                 await self._pause(f"following {followed.run_id}: {error!r}")
+            finally:
+                followed.at = ""
 
     async def _patiently(self, ask: Callable[[LangGraphClient], Awaitable[T]]) -> T:
         while True:

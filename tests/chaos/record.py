@@ -32,13 +32,14 @@ class Asked:
 
 @dataclass
 class Cancelled:
-    """A request to cancel; `accepted`: it was answered with yes."""
+    """A request to cancel; `accepted`: it was answered with yes; `refused`: with no."""
 
     run_id: str
     action: str
     sent_at: datetime
     answered_at: datetime | None = None
     accepted: bool = False
+    refused: bool = False
     problem: str = ""
 
 
@@ -49,6 +50,8 @@ class Followed:
     run_id: str
     parts: list[tuple[str, str, Any]] = field(default_factory=list[tuple[str, str, Any]])
     connections: int = 0
+    at: str = ""
+    """The address from which it is being read; empty between two connections."""
     ended: bool = False
     problems: list[str] = field(default_factory=list[str])
 
@@ -67,6 +70,10 @@ class Record:
 
     def by_label(self) -> dict[str, Asked]:
         return {asked.label: asked for asked in self.asked}
+
+    def open_at(self, url: str) -> int:
+        """How many streams are being read from there now."""
+        return sum(followed.at == url for followed in self.followed)
 
     def cancels_of(self) -> dict[str, list[Cancelled]]:
         found: dict[str, list[Cancelled]] = defaultdict(list)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections import defaultdict
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -38,12 +38,16 @@ class Seat:
 
 @dataclass(frozen=True)
 class Death:
-    """The end of a service: which one, with what exit status, when; `meant`: a fault has ended it."""
+    """The end of a service: which one, with what exit status, when.
+
+    `meant`: a fault has ended it; `told`: by SIGTERM and nothing else, on which it ends with 0.
+    """
 
     service: Service
     status: int
     at: datetime
     meant: bool
+    told: bool = False
 
 
 @dataclass(frozen=True)
@@ -86,7 +90,10 @@ class Site:
         self.deaths: list[Death] = []
         self.freezes: list[Freeze] = []
         self.bring_in: BringIn = nobody
-        self._meant: set[int] = set()
+        self.streams_open: Callable[[str], int] = lambda url: 0
+        """How many streams clients read from an address."""
+        self._killed: set[int] = set()
+        self._told: set[int] = set()
         self._turns: dict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._seats: list[Seat] = []
         self._tending: list[asyncio.Task[None]] = []
@@ -118,12 +125,12 @@ class Site:
 
     async def kill(self, service: Service) -> None:
         """As `kill -9` does. Another one follows in its place."""
-        self._meant.add(service.pid)
+        self._killed.add(service.pid)
         await service.kill()
 
     async def terminate(self, service: Service) -> None:
         """Ask it to end (SIGTERM), and wait until it has. Another one follows in its place."""
-        self._meant.add(service.pid)
+        self._told.add(service.pid)
         await service.stop()
 
     async def freeze(self, service: Service, secs: float) -> None:
@@ -142,8 +149,12 @@ class Site:
 
     def urls(self) -> list[str]:
         """Where clients find the API: each live process, one of them behind the proxy for clients, if there is one."""
-        proxy, linked = self.links.get(("client", "api")), self.linked("api")
-        return [proxy.url if proxy is not None and api is linked else api.url for api in self.apis]
+        return [self.url_of(api) for api in self.apis]
+
+    def url_of(self, api: Service) -> str:
+        """Where clients find this API process."""
+        proxy = self.links.get(("client", "api"))
+        return proxy.url if proxy is not None and api is self.linked("api") else api.url
 
     async def replace(self, service: Service) -> Service:
         """End a service that still runs, and wait until another one was started in its place. It need not be ready."""
@@ -175,7 +186,8 @@ class Site:
     async def _tend(self, seat: Seat) -> None:
         while True:
             status = await seat.service.exited()
-            self.deaths.append(Death(seat.service, status, now(), seat.service.pid in self._meant))
+            killed, told = (seat.service.pid in pids for pids in (self._killed, self._told))
+            self.deaths.append(Death(seat.service, status, now(), killed or told, told and not killed))
             await asyncio.sleep(RESTART_SECS)
             service = await self.stack.spawn(seat.kind, **seat.settings)
             async with seat.changed:

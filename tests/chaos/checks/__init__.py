@@ -25,6 +25,8 @@ CHECKS: Sequence[Check] = (
     steps.no_step_begins_twice_in_an_attempt,
     steps.committed_steps_do_not_run_again,
     steps.sync_commits_before_the_next_step,
+    steps.nothing_goes_on_when_its_worker_has_ended_an_attempt,
+    steps.successful_runs_did_their_steps,
     steps.zombies_stop_soon,
     steps.nothing_is_written_after_an_attempt_is_over,
     steps.checkpoints_are_one_chain,

@@ -48,35 +48,29 @@ def outcomes_are_what_the_graph_did(evidence: Evidence) -> Iterator[Found]:
     for run_id, run in evidence.runs.items():
         if (end := run.end) is None or (asked := evidence.asked.get(run.first.label or "")) is None:
             continue
-        if end.gone:
-            fits = end.cancel_action == "rollback" or _removed_before_its_begin(run)
-        else:
-            fits = end.status in _outcomes(run, asked)
-        if not fits:
+        if ("rolled back" if end.gone else end.status) not in _outcomes(evidence, run, asked):
             status = "rolled back" if end.gone else end.status
             yield Found(f"ended as {status} ({end.error}), of {asked.work}", run_id, run.first.thread_id)
 
 
-def _removed_before_its_begin(run: RunHistory) -> bool:
-    """Pending runs that are rolled back go without a cancel in their row. (Who asked for it, `cancels` checks.)"""
-    return run.last.status == "pending" and not run.claims
-
-
-def _outcomes(run: RunHistory, asked: Asked) -> Iterator[str]:
-    harm = "" if asked.work is None else asked.work.harm
-    end = run.end
-    if end is None:
+def _outcomes(evidence: Evidence, run: RunHistory, asked: Asked) -> Iterator[str]:
+    """How a run may end, by what the clients asked for: not by what the system says of it."""
+    end, task = run.end, asked if asked.work is not None else evidence.question(run)
+    assert end is not None
+    stops = evidence.stops(run)
+    if "rollback" in stops:
+        yield "rolled back"
+    if "interrupt" in stops:
+        yield "interrupted"
+    if not run.claims:
         return
+    harm = "" if task is None or task.work is None else task.work.harm
     if harm in ("fail", "hoard"):
         yield "error"
-    if harm == "hoard" or harm not in ("fail", "forever"):
+    elif harm != "forever":
         yield "success"
-    if end.cancel_action == "interrupt" or not run.claims:
-        yield "interrupted"
-    if run.claims and (end.at - run.claims[-1].at).total_seconds() >= RUN_SECS:
+    if (end.at - run.claims[-1].at).total_seconds() >= RUN_SECS:
         yield "timeout"
-    if asked.work is None:
-        yield "error"  # what it goes on with may have been told to fail
 
 
 def seq_is_the_order_in_which_clients_were_answered(evidence: Evidence) -> Iterator[Found]:

@@ -3,6 +3,7 @@
 A zombie is an attempt that was over while its process had not learned of it: the process was frozen or blocked, or cut off
 from Postgres. What its code had begun goes on until it is stopped: nobody can take it back. So marks of zombies are no
 violation as such. They are counted, they must end soon after the process can know, and nothing of them may be committed.
+An attempt that its own worker has ended is none: there all code has come to its end, or was stopped.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 
+from tests.chaos.audit import RunHistory
 from tests.chaos.checks.found import Found
 from tests.chaos.evidence import Evidence
 from tests.chaos.settings import LEASE_SECS
@@ -18,6 +20,10 @@ from tests.chaos.witness import Mark
 
 # How long after it was over, or its process woke, an attempt may begin steps: on a machine that is busy, loops lag.
 LEARNS_SECS = LEASE_SECS + 1.0
+
+
+# What a node that is stopped had sent to the witness may still be written there: one mark, within this time.
+IN_FLIGHT_SECS = 1.0
 
 
 def no_two_runs_of_a_thread_overlap(evidence: Evidence) -> Iterator[Found]:
@@ -78,15 +84,55 @@ def sync_commits_before_the_next_step(evidence: Evidence) -> Iterator[Found]:
                 yield Found(f"{mark} without a checkpoint before it", run_id)
 
 
-def zombies_stop_soon(evidence: Evidence) -> Iterator[Found]:
-    """No step begins long after its attempt was over, counted from when the process could know."""
+def nothing_goes_on_when_its_worker_has_ended_an_attempt(evidence: Evidence) -> Iterator[Found]:
+    """A worker ends an attempt, or hands it back, when its code has come to its end or was stopped."""
+    left: dict[tuple[str, int], list[Mark]] = defaultdict(list)
     for mark in evidence.marks:
-        if mark.what == "start" and evidence.zombie(mark):
+        if evidence.straggler(mark):
+            left[mark.run_id, mark.attempt].append(mark)
+    for (run_id, attempt), marks in left.items():
+        over = evidence.runs[run_id].over(attempt)
+        assert over is not None
+        in_flight = evidence.zombie(marks[0]) and marks[-1].at - over < timedelta(seconds=IN_FLIGHT_SECS)
+        if len(marks) > 1 or not in_flight:
+            yield Found(f"{marks[-1]} although its worker had ended it at {over}", run_id)
+
+
+def successful_runs_did_their_steps(evidence: Evidence) -> Iterator[Found]:
+    """Each step that was due was done to its end: by the run, or for an answer by the runs that had begun before it."""
+    for run_id, run in evidence.runs.items():
+        asked = evidence.asked.get(run.first.label or "")
+        if run.end is None or run.end.gone or run.end.status != "success" or asked is None:
+            continue
+        task = asked if asked.work is not None else evidence.question(run)
+        if task is None or task.work is None:
+            yield Found("succeeded although there was nothing to answer", run_id, run.first.thread_id)
+            continue
+        asks = asked is task and task.work.ask >= 0
+        done = {mark.step for mark in _done(evidence, run, task.label)}
+        missing = set(range(task.work.ask if asks else task.work.steps)) - done
+        if missing:
+            yield Found(f"succeeded without the steps {sorted(missing)} of {task.label}", run_id)
+
+
+def _done(evidence: Evidence, run: RunHistory, label: str) -> Iterator[Mark]:
+    """The steps of a label that were done by the end of a run, zombies apart."""
+    for other in evidence.history.threads[run.first.thread_id]:
+        for mark in evidence.marks_of.get(other.first.run_id, ()):
+            in_time = run.end is not None and mark.at <= run.end.at
+            if in_time and mark.what == "end" and mark.label == label and not evidence.zombie(mark):
+                yield mark
+
+
+def zombies_stop_soon(evidence: Evidence) -> Iterator[Found]:
+    """No step begins or ends long after its attempt was over, counted from when the process could know."""
+    for mark in evidence.marks:
+        if mark.what in ("start", "end") and evidence.zombie(mark):
             over = evidence.runs[mark.run_id].over(mark.attempt)
             assert over is not None
             late = mark.at - _could_know(evidence, mark, over)
             if late > timedelta(seconds=LEARNS_SECS):
-                yield Found(f"{mark} began {late.total_seconds():.1f} s late", mark.run_id)
+                yield Found(f"{mark} came {late.total_seconds():.1f} s late", mark.run_id)
 
 
 def _could_know(evidence: Evidence, mark: Mark, over: datetime) -> datetime:

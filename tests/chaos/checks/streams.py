@@ -12,6 +12,12 @@ from tests.chaos.checks.found import Found
 from tests.chaos.evidence import Evidence, Streamed
 from treadle.streaming.batch import END
 
+# What faults of Redis, and of the way to it, have in their names.
+REDIS = ("Redis", "valkey")
+# A worker that waits for an answer when Redis comes back gives up after 5 s, and has 2 s to connect anew
+# (shared/treadle/streaming/connection.py).
+RECONNECTED_SECS = 7.0
+
 
 def place(event_id: str) -> tuple[int, int]:
     attempt, _, n = event_id.partition("-")
@@ -51,14 +57,15 @@ def _removed(evidence: Evidence, run_id: str) -> bool:
 
 
 def attempts_leave_no_gaps(evidence: Evidence) -> Iterator[Found]:
-    """While Redis was there all the time: each attempt's events are numbered from 0 on without a gap, and those of each
-    step that was committed by the attempt that ended the run are all there.
+    """Of runs during which Redis was there all the time: each attempt's events are numbered from 0 on without a gap, and
+    those of each step that was committed by the attempt that ended the run are all there.
 
     The last events of an attempt that was killed may not have left its process: no one has ever seen them.
     """
-    if evidence.redis_touched or evidence.redis_lost:
-        return
     for run_id, events in evidence.streams.items():
+        run = evidence.runs.get(run_id)
+        if run is None or evidence.disturbed(run, RECONNECTED_SECS, REDIS):
+            continue
         attempts: dict[int, list[Streamed]] = defaultdict(list)
         for event in events:
             attempts[event.attempt].append(event)

@@ -39,9 +39,14 @@ class Spoilt:
     def links(self) -> frozenset[Between]:
         return frozenset({self.link})
 
-    async def strike(self, site: Site, chance: random.Random) -> None:
-        async with site.links[self.link].turned(self.mode):
+    async def strike(self, site: Site, chance: random.Random) -> str:
+        """What it hit: the connections that were open as it struck, or as it ended."""
+        link = site.links[self.link]
+        connections = link.connections
+        async with link.turned(self.mode):
             await asyncio.sleep(site.outage_secs if self.secs is None else self.secs)
+            connections = max(connections, link.connections)
+        return f"{connections} connections" if connections else ""
 
 
 def cut(link: Between, secs: float | None = None) -> Spoilt:

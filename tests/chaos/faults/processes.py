@@ -21,7 +21,7 @@ NO_LINKS: frozenset[Between] = frozenset()
 
 @dataclass(frozen=True)
 class Kill:
-    """kill -9, without time for anything; an API process with all streams that it has open."""
+    """kill -9, without time for anything."""
 
     kind: str
     links: frozenset[Between] = NO_LINKS
@@ -30,9 +30,27 @@ class Kill:
     def name(self) -> str:
         return f"{self.kind}: kill -9"
 
-    async def strike(self, site: Site, chance: random.Random) -> None:
-        if (victim := site.choose(self.kind, chance)) is not None:
-            await site.kill(victim)
+    async def strike(self, site: Site, chance: random.Random) -> str:
+        if (victim := site.choose(self.kind, chance)) is None:
+            return ""
+        await site.kill(victim)
+        return str(victim.pid)
+
+
+@dataclass(frozen=True)
+class KillStreaming:
+    """kill -9 of the API process from which most streams are being read. Without any, it has hit nothing that counts."""
+
+    name: str = "api: kill -9 with open streams"
+    links: frozenset[Between] = NO_LINKS
+
+    async def strike(self, site: Site, chance: random.Random) -> str:
+        streams = {api: site.streams_open(site.url_of(api)) for api in site.apis}
+        if not streams:
+            return ""
+        victim = max(streams, key=lambda api: streams[api])
+        await site.kill(victim)
+        return f"{victim.pid} with {streams[victim]} streams open" if streams[victim] else ""
 
 
 @dataclass(frozen=True)
@@ -46,9 +64,11 @@ class Terminate:
     def name(self) -> str:
         return f"{self.kind}: SIGTERM"
 
-    async def strike(self, site: Site, chance: random.Random) -> None:
-        if (victim := site.choose(self.kind, chance)) is not None:
-            await site.terminate(victim)
+    async def strike(self, site: Site, chance: random.Random) -> str:
+        if (victim := site.choose(self.kind, chance)) is None:
+            return ""
+        await site.terminate(victim)
+        return str(victim.pid)
 
 
 @dataclass(frozen=True)
@@ -58,9 +78,11 @@ class Freeze:
     name: str = "worker: SIGSTOP past the lease"
     links: frozenset[Between] = NO_LINKS
 
-    async def strike(self, site: Site, chance: random.Random) -> None:
-        if (victim := site.choose("worker", chance)) is not None:
-            await site.freeze(victim, LEASE_SECS + chance.uniform(0.5, 4.0))
+    async def strike(self, site: Site, chance: random.Random) -> str:
+        if (victim := site.choose("worker", chance)) is None:
+            return ""
+        await site.freeze(victim, LEASE_SECS + chance.uniform(0.5, 4.0))
+        return str(victim.pid)
 
 
 @dataclass(frozen=True)
@@ -70,10 +92,11 @@ class KillLeader:
     name: str = "scheduler: kill -9 of the leader"
     links: frozenset[Between] = NO_LINKS
 
-    async def strike(self, site: Site, chance: random.Random) -> None:
-        victim = await self._leader(site) or site.choose("scheduler", chance)
-        if victim is not None:
+    async def strike(self, site: Site, chance: random.Random) -> str:
+        leader = await self._leader(site)
+        if (victim := leader or site.choose("scheduler", chance)) is not None:
             await site.kill(victim)
+        return str(leader.pid) if leader is not None else ""
 
     async def _leader(self, site: Site) -> Service | None:
         """None when the database, which another fault may have taken away, does not say."""
@@ -94,10 +117,11 @@ class Harm:
     works: Sequence[Work]
     links: frozenset[Between] = NO_LINKS
 
-    async def strike(self, site: Site, chance: random.Random) -> None:
+    async def strike(self, site: Site, chance: random.Random) -> str:
         thread_id = str(UUID(int=chance.getrandbits(128), version=4))
         work = chance.choice(self.works)
         await site.bring_in(f"{work.harm}-{thread_id[:6]}", thread_id, work)
+        return thread_id
 
 
 OUT_OF_MEMORY = Harm("node: out of memory", [Work(2, 0.1, harm="hoard")])
@@ -113,7 +137,7 @@ FAULTS: Sequence[Fault] = (
     BLOCKS,
     NEVER_ENDS,
     EXITS,
-    Kill("api"),
+    KillStreaming(),
     Terminate("api"),
     KillLeader(),
 )

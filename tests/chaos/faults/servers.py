@@ -45,9 +45,10 @@ class Outage:
     def links(self) -> frozenset[Between]:
         return frozenset()
 
-    async def strike(self, site: Site, chance: random.Random) -> None:
+    async def strike(self, site: Site, chance: random.Random) -> str:
         async with self.harm(site.stack):
             await asyncio.sleep(site.outage_secs if self.secs is None else self.secs)
+        return self.name.partition(":")[0]
 
 
 @asynccontextmanager
