@@ -68,6 +68,8 @@ class Proxy:
 
     def __init__(self, target: Callable[[], str], chance: random.Random | None = None) -> None:
         self._target = target
+        self.asked = 0
+        """How many connections have been asked for so far, those that were refused among them."""
         self._port = 0
         self._modes: dict[Way, Mode] = dict.fromkeys(Way, Plain.PASS)
         self._open: set[_Connection] = set()
@@ -128,6 +130,7 @@ class Proxy:
     async def _serve(self, from_client: asyncio.StreamReader, to_client: asyncio.StreamWriter) -> None:
         connection = _Connection(self, from_client, to_client)
         self._open.add(connection)
+        self.asked += 1
         try:
             if Plain.CUT in self._modes.values():
                 connection.cut()

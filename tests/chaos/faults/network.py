@@ -40,12 +40,12 @@ class Spoilt:
         return frozenset({self.link})
 
     async def strike(self, site: Site, chance: random.Random) -> str:
-        """What it hit: the connections that were open as it struck, or as it ended."""
+        """What it hit: the connections that were open as it struck, and those that were asked for meanwhile."""
         link = site.links[self.link]
-        connections = link.connections
+        open_before, asked_before = link.connections, link.asked
         async with link.turned(self.mode):
             await asyncio.sleep(site.outage_secs if self.secs is None else self.secs)
-            connections = max(connections, link.connections)
+        connections = open_before + link.asked - asked_before
         return f"{connections} connections" if connections else ""
 
 
