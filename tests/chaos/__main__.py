@@ -58,13 +58,13 @@ async def one(seed: int, args: argparse.Namespace) -> Figures:
         print(f"  BROKEN: the round did not come to its end\n  play it again: {again}", flush=True)
         return Figures(other_violations=1, secs=time.monotonic() - began)
     broken = list(violations(evidence))
+    tell(again, evidence, broken)
     figures = figures_of(evidence, broken, time.monotonic() - began)
     print(
         f"  {figures.accepted} runs accepted, {figures.resumed} resumed, {figures.lost} lost, {figures.doubled} doubled, "
         f"{figures.out_of_order} out of order, {figures.other_violations} other promises broken; {figures.secs:.0f} s",
         flush=True,
     )
-    tell(again, evidence, broken)
     if args.logs is not None:
         keep_logs(evidence, args.logs / str(seed))
     return figures

@@ -65,7 +65,8 @@ class LeaseChange:
 
     @property
     def pid(self) -> int:
-        return int(self.worker.rpartition("-")[2])
+        """Of the worker, whose name is HOST-PID-NONCE/STEP (see `worker_name` of the worker's app.py)."""
+        return int(self.worker.rsplit("-", 2)[1])
 
 
 @dataclass(frozen=True)

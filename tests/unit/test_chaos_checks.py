@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -9,7 +10,7 @@ from typing import Any, cast
 
 import pytest
 
-from tests.chaos.audit import CheckpointChange, History, RunChange, RunHistory
+from tests.chaos.audit import CheckpointChange, History, LeaseChange, RunChange, RunHistory
 from tests.chaos.checks import violations
 from tests.chaos.evidence import Evidence, Published, Streamed, Struck, ThreadState
 from tests.chaos.plan import Scale
@@ -19,6 +20,7 @@ from tests.chaos.site import Death
 from tests.chaos.witness import Mark
 from tests.chaos.work import Work
 from tests.stack import Service
+from treadle_worker.app import worker_name
 
 BEGIN = datetime(2026, 1, 1, tzinfo=UTC)
 THREAD = "thread"
@@ -373,6 +375,10 @@ def test_a_broken_promise_is_found(check: str, tell: Tell) -> None:
     told = Told()
     tell(told)
     assert check in told.found()
+
+
+def test_leases_tell_the_process_of_their_worker() -> None:
+    assert LeaseChange(BEGIN, "a", 1, f"{worker_name()}/7").pid == os.getpid()
 
 
 def test_a_round_that_was_not_as_usual_is_played_again_as_it_was() -> None:
