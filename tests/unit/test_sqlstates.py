@@ -1,29 +1,24 @@
-"""What of Postgres's errors is worth asking again, and what would come again."""
+"""Whose fault an error of Postgres is."""
 
 from __future__ import annotations
 
-import asyncpg
 import pytest
 
-from treadle.db.pool import postgres_errors
-from treadle.errors import Unavailable
+from treadle.db.sqlstates import is_away
 
 
 @pytest.mark.parametrize(
-    "error",
+    ("sqlstate", "away"),
     [
-        asyncpg.InvalidPasswordError("changed there first"),
-        asyncpg.InvalidAuthorizationSpecificationError("no entry yet"),
-        asyncpg.AdminShutdownError("shut down"),
+        pytest.param(None, True, id="lost connection"),
+        pytest.param("57P01", True, id="server shuts down"),
+        pytest.param("53100", True, id="disk full"),
+        pytest.param("58030", True, id="I/O error"),
+        pytest.param("25006", True, id="read-only"),
+        pytest.param("57014", False, id="statement_timeout"),
+        pytest.param("58P01", False, id="file missing"),
+        pytest.param("22001", False, id="data"),
     ],
-    ids=lambda error: type(error).__name__,
 )
-def test_what_passes_is_postgres_being_away(error: asyncpg.PostgresError) -> None:
-    """A password is often changed at the server a moment before the services learn of it."""
-    with pytest.raises(Unavailable), postgres_errors("asking"):
-        raise error
-
-
-def test_what_would_come_again_is_an_error() -> None:
-    with pytest.raises(asyncpg.UniqueViolationError), postgres_errors("writing"):
-        raise asyncpg.UniqueViolationError("twice")
+def test_only_what_may_pass_is_postgres_being_away(sqlstate: str | None, away: bool) -> None:
+    assert is_away(sqlstate) is away

@@ -13,7 +13,7 @@ _CLASSES: Collection[str] = frozenset(
         "08",  # the connection is lost; PgBouncer has no server for it
         "40",  # the transaction was given up for another's sake: deadlocks, conflicts
         "53",  # no room: disk full, out of memory, too many connections
-        "57",  # the server shuts down, starts, recovers; the statement was cancelled by somebody
+        "57",  # the server shuts down, starts, recovers
         "58",  # its disk or its system fail
     }
 )
@@ -28,8 +28,17 @@ _CODES: Collection[str] = frozenset(
         "55P03",  # a lock was not to be had in time
     }
 )
+# Of those classes, what comes again as often as it is tried.
+_LASTING: Collection[str] = frozenset(
+    {
+        "57014",  # the statement was cancelled: it takes longer than the role's `statement_timeout`
+        "58P01",  # a file is missing: an extension that was taken away
+    }
+)
 
 
 def is_away(sqlstate: str | None) -> bool:
     """Whether an error says that Postgres cannot do its work now; None is what drivers say of lost connections."""
-    return sqlstate is None or sqlstate[:2] in _CLASSES or sqlstate in _CODES
+    if sqlstate is None or sqlstate in _CODES:
+        return True
+    return sqlstate[:2] in _CLASSES and sqlstate not in _LASTING

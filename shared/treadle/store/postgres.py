@@ -20,7 +20,16 @@ from uuid import UUID
 
 from langchain_core.embeddings import Embeddings
 from langgraph.store.base import NOT_PROVIDED as STANDARD
-from langgraph.store.base import GetOp, Item, NotProvided, PutOp, Result, SearchItem, SearchOp
+from langgraph.store.base import (
+    GetOp,
+    Item,
+    ListNamespacesOp,
+    NotProvided,
+    PutOp,
+    Result,
+    SearchItem,
+    SearchOp,
+)
 from langgraph.store.postgres.aio import AsyncPostgresStore
 from psycopg import AsyncCursor, DatabaseError
 from psycopg.rows import DictRow
@@ -157,18 +166,41 @@ class PostgresStore(AsyncPostgresStore):
             queries.insert(0, (sql.FENCE, self._attempt))
         return queries, embedding
 
-    async def _batch_search_ops(
-        self, search_ops: Sequence[tuple[int, SearchOp]], results: list[Result], cur: AsyncCursor[DictRow]
+    async def _execute_batch(
+        self, grouped_ops: dict[Any, Any], results: list[Result], conn: Any = None
     ) -> None:
-        for index, op in search_ops:
-            near = None
-            if op.query and self.embeddings is not None:
-                near = await self.embeddings.aembed_query(op.query)
-            await cur.execute(*_search(op, near))
-            results[index] = [
-                SearchItem(namespace=tuple(row.pop("prefix").split(".")), **row)
-                for row in await cur.fetchall()
-            ]
+        """As the stock one, but vectors are made first: who is slow to embed holds no connection, and is not Postgres."""
+        searches: Sequence[tuple[int, SearchOp]] = grouped_ops.get(SearchOp, ())
+        nears = [await self._near(op) for _, op in searches]
+        puts = await self._puts(grouped_ops.get(PutOp, ()))
+        async with self._cursor(pipeline=True) as cur:
+            await self._batch_get_ops(grouped_ops.get(GetOp, ()), results, cur)
+            for (index, op), near in zip(searches, nears, strict=True):
+                await cur.execute(*_search(op, near))
+                results[index] = [
+                    SearchItem(namespace=tuple(row.pop("prefix").split(".")), **row)
+                    for row in await cur.fetchall()
+                ]
+            if namespaces := grouped_ops.get(ListNamespacesOp):
+                await self._batch_list_namespaces_ops(namespaces, results, cur)
+            for query, parameters in puts:
+                await cur.execute(query, parameters)
+
+    async def _near(self, op: SearchOp) -> list[float] | None:
+        """The vector that a search is for."""
+        return await self.embeddings.aembed_query(op.query) if op.query and self.embeddings else None
+
+    async def _puts(self, put_ops: Sequence[tuple[int, PutOp]]) -> list[Any]:
+        """The statements of puts, with their parameters."""
+        if not put_ops:
+            return []
+        queries, embedding = self._prepare_batch_PUT_queries(put_ops)
+        if embedding and self.embeddings is not None:
+            query, texts = embedding
+            vectors = await self.embeddings.aembed_documents([text for *_, text in texts])
+            rows = ((*place, vector) for (*place, _), vector in zip(texts, vectors, strict=True))
+            queries.append((query, [parameter for row in rows for parameter in row]))
+        return queries
 
 
 @contextmanager
