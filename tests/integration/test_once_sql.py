@@ -91,6 +91,15 @@ async def test_whoever_names_the_run_that_asked_is_too_late_after_another_one(be
     assert (await answer(bench, "yes", REJECT)).outcome == "created"
 
 
+async def test_a_run_that_never_began_takes_no_question_away(bench: Bench) -> None:
+    asking = await bench.create()
+    await bench.runs.finish(await bench.claimed(), SUCCESS, bench.lease, claim_next=False)
+    other = await bench.create()
+    await bench.runs.cancel(bench.thread_id, other.run_id, CancelAction.INTERRUPT)
+
+    assert (await answer(bench, "yes", REJECT, asked_by=str(asking.run_id))).outcome == "created"
+
+
 async def test_a_run_knows_the_answers_that_it_interrupted(bench: Bench) -> None:
     await answer(bench, "before")
     await bench.runs.finish(await bench.claimed(), SUCCESS, bench.lease, claim_next=False)

@@ -38,7 +38,8 @@ $$;
 --
 -- An answer that waits behind another one was given to the same question, and would be taken for the answer to the next
 -- one, which nobody has seen yet. So it is refused; not so where both name their questions, and these differ, or where the
--- other one is being cancelled. Whoever names the run that asked (`asked_by`) answers only while nothing came after it.
+-- other one is being cancelled. Whoever names the run that asked (`asked_by`) answers only while none has begun after it; one
+-- that was cancelled before it began has left the question as it was.
 create function treadle.answered(p_thread uuid, p_kwargs json, p_strategy text) returns boolean language plpgsql as $$
 declare
     v_answers json := treadle.answers_of(p_kwargs);
@@ -50,7 +51,8 @@ begin
     elsif p_strategy = 'reject' then
         v_asked := replace(p_kwargs::text, '\u0000', '\u0020')::json ->> 'asked_by';
         return v_asked is not null and v_asked is distinct from (
-            select run_id::text from treadle.run where thread_id = p_thread order by created_at desc, seq desc limit 1);
+            select run_id::text from treadle.run where thread_id = p_thread and started_at is not null
+             order by created_at desc, seq desc limit 1);
     end if;
     return exists (
         select from (select treadle.answers_of(kwargs) as answers from treadle.run
