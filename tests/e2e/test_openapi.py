@@ -50,6 +50,20 @@ async def test_every_operation_of_the_reference_is_served_or_named_as_missing(ap
     assert named - missing == set(), "docs/compatibility.md names what is served, or what nobody has"
 
 
+async def test_what_makes_runs_and_nothing_else_is_described_with_429(api_url: str) -> None:
+    async with httpx.AsyncClient(base_url=api_url) as http:
+        paths = (await http.get("/openapi.json")).json()["paths"]
+    described = {
+        (method, path)
+        for path, item in paths.items()
+        for method, operation in item.items()
+        if "429" in operation["responses"]
+    }
+    thread, kinds = "/threads/{thread_id}", ("/runs", "/runs/wait", "/runs/stream")
+    made = {*kinds, "/runs/batch", *(thread + kind for kind in kinds), f"{thread}/commands"}
+    assert described == {("post", path) for path in made | {"/runs/crons/{cron_id}/trigger"}}
+
+
 async def test_no_request_breaks_the_api_and_every_answer_is_as_described(
     api_url: str, client: LangGraphClient, tmp_path: Path
 ) -> None:

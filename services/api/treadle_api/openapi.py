@@ -60,11 +60,7 @@ PROBLEMS = {
 }
 
 
-MAKING_RUNS = frozenset(
-    f"{parent}{path}"
-    for parent in ("", "/threads/{thread_id}")
-    for path in ("/runs", "/runs/wait", "/runs/stream", "/runs/batch", "/commands")
-)
+MAKING_RUNS = ("/runs", "/runs/wait", "/runs/stream", "/runs/batch", "/commands", "/trigger")
 
 
 class WithProblems(JsonRenderPlugin):
@@ -85,10 +81,10 @@ class WithProblems(JsonRenderPlugin):
             "required": ["detail"],
         }
         for path, methods in openapi_schema["paths"].items():
-            for operation in methods.values():
+            for method, operation in methods.items():
                 if "extra" in str(operation["responses"].get("400")):
                     del operation["responses"]["400"]
-                operation["responses"].update(_problems(path, operation))
+                operation["responses"].update(_problems(path, method, operation))
                 for parameter in operation.get("parameters", ()):
                     if parameter["name"] in UUIDS and parameter["in"] == "path":
                         parameter["schema"]["format"] = "uuid"
@@ -97,12 +93,12 @@ class WithProblems(JsonRenderPlugin):
         return super().render(request, openapi_schema)
 
 
-def _problems(path: str, operation: dict[str, Any]) -> dict[str, Any]:
+def _problems(path: str, method: str, operation: dict[str, Any]) -> dict[str, Any]:
     possible = {
         "404": "{" in path or "requestBody" in operation,
         "409": "requestBody" in operation or path.endswith("/trigger"),
         "422": "requestBody" in operation or "parameters" in operation,
-        "429": path in MAKING_RUNS,
+        "429": method == "post" and path.endswith(MAKING_RUNS),
         "503": path not in ("/info", "/metrics"),
     }
     content = {"application/json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
