@@ -196,8 +196,11 @@ class Executor:
         except Unavailable as error:
             log.warning("%s", error)
             return HandedBack()
-        except Exception as error:
-            # A graph that cannot be made, or whose state cannot be read: no retry would mend it.
+        except (Exception, asyncio.CancelledError) as error:
+            if isinstance(error, asyncio.CancelledError) and _cancelling():
+                raise
+            # A graph that cannot be made, or whose state cannot be read: no retry would mend it. A cancellation that nobody
+            # here asked for is the user's code's own, and must not end the slot.
             log.exception("run %s failed", active.run.run_id)
             return self._failed_without_state(writer, error)
 
@@ -283,7 +286,7 @@ class Executor:
                 writer.write("error", json.encode(failure))
                 return Ended(await attempt.stopped("timeout", failure))
 
-    def _failed_without_state(self, writer: EventWriter, error: Exception) -> Ended | Lost:
+    def _failed_without_state(self, writer: EventWriter, error: BaseException) -> Ended | Lost:
         failure = _error(error)
         try:
             writer.write("error", json.encode(failure))
@@ -351,6 +354,12 @@ class Executor:
     def forget(self, run: Run) -> None:
         """The outcome could not be written: nothing more is published for this attempt."""
         self._ending.pop((run.run_id, run.attempt), None)
+
+
+def _cancelling() -> bool:
+    """Whether somebody has asked the current task to end."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
 
 
 def _error(error: BaseException) -> dict[str, str]:
