@@ -45,6 +45,8 @@ class Threads(ThreadPoolExecutor):
         own = [future for future, of in list(self._of.items()) if of == str(run_id) and not future.done()]
         for future in own:
             self._left[future] = time.monotonic()
+            if future.done():  # it ended meanwhile, and was forgotten before it was known here
+                self._left.pop(future, None)
         return len(own)
 
     def left_behind(self, secs: float = 0.0) -> int:
