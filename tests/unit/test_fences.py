@@ -44,6 +44,7 @@ FENCES: dict[ModuleType, dict[str, str]] = {
         "PUT_WRITES": ATTEMPT,
         "REPLACE_WRITES": ATTEMPT,
         "_INSERT_WRITES": ATTEMPT,
+        "_REPLACED": "is a part of REPLACE_WRITES, and reads from its fence",
     },
     order: {},
     sql: {
