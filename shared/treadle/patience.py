@@ -8,7 +8,7 @@ import random
 import time
 from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import AsyncExitStack
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from treadle.errors import Unavailable
 
@@ -20,6 +20,9 @@ FIRST_SECS = 0.2
 LONGEST_SECS = 2.0
 # One line for each new reason, and then one in so long: enough to be found in a log, too little to fill it.
 REMIND_SECS = 30.0
+
+# Something that was told to give up and has not is told again.
+CANCEL_AGAIN_SECS = 0.5
 
 OK = "ok"
 # Is told what is wrong with a server, or OK.
@@ -95,20 +98,30 @@ async def open_patiently(
 async def unless(stop: asyncio.Future[Any], work: Coroutine[Any, Any, T]) -> T | None:
     """Do something that may wait for long; None when `stop` is done first, and it is given up.
 
-    It is done by the caller's own task: what it opens may have to be closed by the task that opened it.
+    It is done by the caller's own task: what it opens may have to be closed by the task that opened it. It is cancelled until
+    it gives up: `asyncio.wait_for` of Python 3.11 forgets a cancel that comes as what it waits for is done, and the connecting
+    of a client that tries for ever would go on.
     """
-    giving_up = asyncio.timeout(None)
+    task, loop = cast("asyncio.Task[object]", asyncio.current_task()), asyncio.get_running_loop()
+    before, cancels = task.cancelling(), 0
+    again: asyncio.TimerHandle | None = None
 
-    def give_up(_: object) -> None:
-        giving_up.reschedule(asyncio.get_running_loop().time())
+    def give_up(_: object = None) -> None:
+        nonlocal again, cancels
+        cancels += 1
+        task.cancel()
+        again = loop.call_later(CANCEL_AGAIN_SECS, give_up)
 
+    stop.add_done_callback(give_up)
     try:
-        async with giving_up:
-            stop.add_done_callback(give_up)
-            return await work
-    except TimeoutError:
-        if not giving_up.expired():
+        return await work
+    except asyncio.CancelledError:
+        if not cancels or task.cancelling() > before + cancels:
             raise
         return None
     finally:
         stop.remove_done_callback(give_up)
+        if again is not None:
+            again.cancel()
+        for _ in range(cancels):
+            task.uncancel()

@@ -61,7 +61,7 @@ class Bus:
         answer = await self.ask(endpoint, body)
         problem = answer.json
         assert answer.code == str(problem["code"])
-        assert answer.headers["Nats-Service-Error"] == problem["detail"][:500]
+        assert answer.headers["Nats-Service-Error"] == problem["detail"][:500].strip()
         return problem
 
     async def begun(self, count: int, **body: object) -> tuple[Any, list[asyncio.Task[Answer]]]:

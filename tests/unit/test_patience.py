@@ -1,0 +1,67 @@
+"""Giving up what may wait for long."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from treadle.patience import unless
+
+
+async def for_ever(forgetting: int = 0) -> str:
+    """Waits, and forgets so many cancels, as a client does that was told as its connecting failed."""
+    while True:
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            if not forgetting:
+                raise
+            forgetting -= 1
+
+
+async def told() -> str:
+    return "done"
+
+
+@pytest.mark.parametrize("forgetting", [0, 1, 2])
+async def test_what_waits_is_given_up_even_if_it_forgets_that_it_was_told(forgetting: int) -> None:
+    stop = asyncio.get_running_loop().create_future()
+    waiting = asyncio.create_task(unless(stop, for_ever(forgetting)))
+    await asyncio.sleep(0)
+    stop.set_result(None)
+    async with asyncio.timeout(10):
+        assert await waiting is None
+
+
+async def test_what_is_given_up_leaves_the_task_uncancelled() -> None:
+    stop = asyncio.get_running_loop().create_future()
+    asyncio.get_running_loop().call_soon(stop.set_result, None)
+    assert await unless(stop, for_ever()) is None
+    task = asyncio.current_task()
+    assert task is not None
+    assert task.cancelling() == 0
+
+
+async def test_what_is_done_in_time_is_what_it_gives() -> None:
+    assert await unless(asyncio.get_running_loop().create_future(), told()) == "done"
+
+
+async def test_a_cancel_from_elsewhere_is_one() -> None:
+    stop = asyncio.get_running_loop().create_future()
+    waiting = asyncio.create_task(unless(stop, for_ever()))
+    await asyncio.sleep(0)
+    waiting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+
+
+async def test_a_cancel_from_elsewhere_is_one_also_while_it_gives_up() -> None:
+    stop = asyncio.get_running_loop().create_future()
+    waiting = asyncio.create_task(unless(stop, for_ever()))
+    await asyncio.sleep(0)
+    stop.set_result(None)
+    await asyncio.sleep(0)  # the callback of `stop` has run
+    waiting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
