@@ -212,6 +212,17 @@ async def test_a_cron_in_trouble_goes_on_and_stops_no_other(pool: Pool) -> None:
     assert (ticking.count("refused"), ticking.count("made")) == (5, 5)
 
 
+async def test_a_tick_that_would_answer_a_second_time_says_so(pool: Pool) -> None:
+    thread = new_id()
+    await pool.execute(NEW_THREAD, thread)
+    answer = {"input": None, "command": {"resume": "yes"}, "multitask_strategy": "enqueue"}
+    cron = await new_cron(pool, "* * * * *", MADE, thread_id=thread, payload=answer)
+    await run_through(Ticking(pool, clock := Clock(MADE)), clock, minutes=2)
+    first, second = await ticks_of(pool, cron)
+    assert (first.error, second.run_id) == (None, None)
+    assert "answered by another run" in (second.error or "")
+
+
 async def test_a_schedule_that_cannot_be_read_any_more_stops_its_cron(pool: Pool) -> None:
     cron, healthy = [await new_cron(pool, "* * * * *", MADE) for _ in range(2)]
     await pool.execute("update treadle.cron set timezone = 'Gone/City' where cron_id = $1", cron.cron_id)

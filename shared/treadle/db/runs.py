@@ -1,7 +1,8 @@
 """Everything that is said to Postgres about runs: the protocol's steps, and reading.
 
-The steps themselves (locks, transitions, invariants) are in migrations/0002_run_protocol.sql, the order in which the runs of a
-thread run in 0013_run_order.sql, and the claim as it is now, with what becomes of runs whose workers die, in 0014_solitary_runs.sql.
+The steps themselves (locks, transitions, invariants) are in migrations/0002_run_protocol.sql and, as they are now: claim and
+finish, with what becomes of runs whose workers die, in 0014_solitary_runs.sql, create in 0016_once.sql, the end of a run in
+0017_writes_without_checkpoint.sql, its rollback in 0018_replaced_writes.sql.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Everything that is said to Postgres about ticks: which crons are due, and what was made of it.
 
-The step itself (locks, outcomes) is in migrations/0009_ticks.sql.
+The step itself (locks, outcomes) is in migrations/0009_ticks.sql, and as it is now in 0016_once.sql.
 """
 
 from __future__ import annotations
@@ -69,7 +69,9 @@ class NewTick(msgspec.Struct, frozen=True):
 class MadeTick(msgspec.Struct, frozen=True):
     """What came of a tick; `moved`: the cron is no longer as it was seen, or it or its thread is in somebody else's hands."""
 
-    outcome: Literal["created", "busy", "thread_not_found", "refused", "assistant_changed", "moved"]
+    outcome: Literal[
+        "created", "busy", "answered", "thread_not_found", "refused", "assistant_changed", "moved"
+    ]
     cancelled: tuple[CancelledRun, ...] = ()
 
 

@@ -1,7 +1,7 @@
 """Wake-ups: "look at thread T". They carry ids only, may come twice, late or in any order, and own nothing.
 
-What may run is decided in Postgres (migrations/0002_run_protocol.sql); JetStream decides who is told, when, and
-how often. So a publish that fails loses nothing: the sweeper publishes again what has waited too long.
+What may run is decided in Postgres (`treadle.claim_next`, migrations/0014_solitary_runs.sql); JetStream decides who is told,
+when, and how often. So a publish that fails loses nothing: the sweeper publishes again what has waited too long.
 """
 
 from __future__ import annotations

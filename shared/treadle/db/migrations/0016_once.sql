@@ -117,3 +117,61 @@ begin
      where thread_id = p_thread;
     return row('created', v_cancelled, v_run)::treadle.create_result;
 end $$;
+
+-- As in 0009; a run may be `answered` besides, which is written down in the tick.
+create or replace function treadle.make_tick(
+    p_cron uuid, p_seen timestamptz, p_updated timestamptz, p_scheduled timestamptz, p_next timestamptz, p_error text,
+    p_run uuid, p_thread uuid, p_assistant uuid, p_graph text, p_kwargs json, p_metadata jsonb,
+    p_strategy text, p_if_not_exists text, p_delay interval, p_route text, p_stateless boolean,
+    p_thread_metadata jsonb, p_thread_config jsonb, p_revision uuid, p_ttl_strategy text, p_ttl_minutes double precision,
+    out outcome text, out cancelled jsonb
+) language plpgsql as $$
+declare
+    v_made treadle.create_result;
+begin
+    cancelled := '[]';
+    perform from treadle.cron
+      where cron_id = p_cron and enabled and next_run_date = p_seen and updated_at = p_updated
+        for no key update skip locked;
+    if not found then
+        outcome := 'moved';
+        return;
+    end if;
+    if p_if_not_exists = 'reject' then
+        perform from treadle.thread where thread_id = p_thread for no key update skip locked;
+        if not found then
+            outcome := 'moved';
+            return;
+        end if;
+    end if;
+    if p_error is null then
+        perform from treadle.current_assistant(p_assistant, p_revision);
+        if not found then
+            outcome := 'assistant_changed';
+            return;
+        end if;
+    end if;
+    update treadle.cron set next_run_date = p_next where cron_id = p_cron;
+    insert into treadle.tick (cron_id, scheduled_for, run_id, thread_id, error)
+    values (p_cron, p_scheduled, p_run, p_thread, p_error) on conflict do nothing;
+    if not found then
+        outcome := 'moved';
+        return;
+    elsif p_error is not null then
+        outcome := 'refused';
+        return;
+    end if;
+    perform treadle.bring_thread(p_thread, p_thread_metadata, p_ttl_strategy, p_ttl_minutes);
+    v_made := treadle.create_run(p_run, p_thread, p_assistant, p_graph, p_kwargs, p_metadata, p_strategy,
+                                 p_if_not_exists, p_delay, p_route, p_stateless, p_thread_metadata, p_thread_config);
+    outcome := v_made.outcome;
+    cancelled := v_made.cancelled;
+    if outcome <> 'created' then
+        update treadle.tick
+           set run_id = null,
+               error = case outcome when 'busy' then 'The thread was busy, and the multitask strategy is `reject`.'
+                                    when 'answered' then 'The question has been answered by another run.'
+                                    else 'The thread is gone.' end
+         where cron_id = p_cron and scheduled_for = p_scheduled;
+    end if;
+end $$;
