@@ -7,6 +7,7 @@ import signal
 import time
 from uuid import uuid4
 
+from treadle.checkpoint.pool import ConnectionPool, checkpoint_pool
 from treadle.db.new_run import NewRun
 from treadle.db.pool import Pool, connect_pool, postgres_errors
 from treadle.db.runs import Lease, Runs
@@ -17,7 +18,11 @@ from treadle_worker.active import ActiveRun
 from treadle_worker.leases import LeaseKeeper
 
 OFTEN = 60
+READERS = 4
 END = "select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'treadle-ended'"
+
+# Waits until they are gone: a connection that ends in the moment it is taken is another matter.
+END_RESTED = "select pg_terminate_backend(pid, 5000) from pg_stat_activity where application_name = 'treadle-rested-checkpoints'"
 
 
 async def test_a_connection_that_ends_while_it_rests_is_postgres_being_away(dsn: str, pool: Pool) -> None:
@@ -32,6 +37,22 @@ async def test_a_connection_that_ends_while_it_rests_is_postgres_being_away(dsn:
             await asyncio.sleep(0)
     await ended.close()
     assert True in outcomes
+
+
+async def test_nobody_is_given_a_checkpoint_connection_that_ended_while_it_rested(
+    dsn: str, pool: Pool
+) -> None:
+    """After a restart of Postgres the first readers of every process would fail, as many as it had connections."""
+    async with checkpoint_pool(dsn, size=READERS, service="rested") as rested:
+        for _ in range(3):
+            assert await asyncio.gather(*(reads(rested) for _ in range(READERS))) == [1] * READERS
+            await pool.execute(END_RESTED)
+
+
+async def reads(pool: ConnectionPool) -> int:
+    async with pool.connection() as connection:
+        found = await (await connection.execute("select 1 as one from pg_sleep(0.05)")).fetchone()
+    return found["one"]
 
 
 async def answers(pool: Pool) -> bool:

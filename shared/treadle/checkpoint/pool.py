@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import select
+import time
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -17,13 +19,17 @@ ConnectionPool = AsyncConnectionPool[Any]
 
 
 class _BoundedPool(AsyncConnectionPool[Any]):
-    """A pool that says what is wrong when a wait for a connection was in vain."""
+    """A pool that gives no connection that has ended as it rested, and says what is wrong when a wait for one was in vain."""
 
     bound: PoolWait | None = None
 
     async def getconn(self, timeout: float | None = None) -> AsyncConnection[Any]:
+        until = time.monotonic() + (self.timeout if timeout is None else timeout)
         try:
-            return await super().getconn(timeout)
+            while _has_ended(connection := await super().getconn(until - time.monotonic())):
+                await connection.close()
+                await self.putconn(connection)
+            return connection
         except PoolTimeout as error:
             if self.bound is not None:
                 self.bound.refused()
@@ -32,6 +38,13 @@ class _BoundedPool(AsyncConnectionPool[Any]):
                 f"{self.max_size} (TREADLE_DB_POOL_SIZE) are in use, or Postgres cannot be reached. Ask again in a moment. "
                 "If it lasts, look for what Postgres waits for, or start more processes."
             ) from error
+
+
+def _has_ended(connection: AsyncConnection[Any]) -> bool:
+    """Whether the server has something to say on a connection that rests: its farewell, as a rule. Costs no round trip."""
+    ready = select.poll()
+    ready.register(connection.fileno(), select.POLLIN)
+    return bool(ready.poll(0))
 
 
 @asynccontextmanager
