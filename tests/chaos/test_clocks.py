@@ -9,8 +9,8 @@ from typing import Any, cast
 import pytest
 from langgraph_sdk.client import LangGraphClient
 
-from tests.chaos.marking import marked
 from tests.e2e.steps import join, new_thread, values, wait
+from tests.marking import marked
 from tests.stack import Stack, marks, running_stack
 
 AHEAD, BEHIND = {"SKEW_SECS": "30"}, {"SKEW_SECS": "-30"}

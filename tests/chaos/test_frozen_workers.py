@@ -12,9 +12,9 @@ import asyncpg
 from langgraph_sdk.client import LangGraphClient
 from langgraph_sdk.schema import Run
 
-from tests.chaos.marking import marked
 from tests.chaos.zombie import hands
 from tests.e2e.steps import begun, join, new_thread, values, wait
+from tests.marking import marked
 from tests.stack import Stack, marks, running_stack
 
 LEASE_SECS = "2"
@@ -76,6 +76,7 @@ async def test_a_frozen_worker_changes_nothing_when_it_thaws(tmp_path: Path) -> 
             await client.runs.get(thread, run["run_id"]) for thread, run in ((stepping, step), (ending, end))
         ]
         done = await values(client, ending)
+    assert [data["attempt"] for event, data, _ in told if event == "metadata"] == [1, 2]
     assert item is not None
     assert item.value == {"pid": heir.pid}
     assert [run["status"] for run in ended] == ["success", "success"]

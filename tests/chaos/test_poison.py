@@ -13,9 +13,9 @@ from typing import Any
 from langgraph_sdk.client import LangGraphClient
 from langgraph_sdk.schema import Run
 
-from tests.chaos.marking import marked
 from tests.chaos.site import Site, opened
 from tests.e2e.steps import eventually, join, new_thread
+from tests.marking import marked
 from tests.stack import Stack, marks, running_stack
 
 GRAPHS = Path(__file__).parents[1] / "graphs" / "poison.json"

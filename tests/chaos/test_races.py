@@ -15,8 +15,8 @@ import pytest
 from langgraph_sdk.client import LangGraphClient
 from langgraph_sdk.errors import ConflictError, NotFoundError
 
-from tests.chaos.marking import marked
 from tests.e2e.steps import join, new_thread, values, wait
+from tests.marking import marked
 from tests.stack import Stack, marks, running_stack
 from treadle.streaming import connect
 

@@ -21,7 +21,7 @@ import pytest
 from langgraph_sdk.client import LangGraphClient
 
 from tests.e2e.steps import Values, begun, events, eventually, join, new_thread, wait
-from tests.e2e.test_protocol import input_of, marked
+from tests.marking import input_of, marked
 from tests.stack import Service, Stack, marks
 from treadle.dev.servers import temporary_servers
 from treadle.migrate import Migration, migrate, migrations

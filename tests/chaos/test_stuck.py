@@ -13,8 +13,8 @@ import pytest
 import pytest_asyncio
 from langgraph_sdk.client import LangGraphClient
 
-from tests.chaos.marking import marked
 from tests.e2e.steps import join, new_thread, values, wait
+from tests.marking import marked
 from tests.stack import Service, Stack, running_stack
 
 TIMEOUT_SECS = 5.0

@@ -23,7 +23,7 @@ from nats.aio.client import Client
 from tests.e2e.bus import ask, bus
 from tests.e2e.steps import new_thread, values, wait
 from tests.e2e.test_cli_run import Cli, Ended, ended, on_a_terminal, without_style
-from tests.e2e.test_protocol import marked
+from tests.marking import marked
 from tests.stack import Stack, marks, running_stack
 from treadle.identity import HEADER, sign
 from treadle.messaging.dead_letters import DeadLetter, DeadLetters
