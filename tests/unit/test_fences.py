@@ -34,6 +34,7 @@ FENCES: dict[ModuleType, dict[str, str]] = {
         "DELETE": NOT_OF_A_RUN,
         "CLAIM": CLAIM,
         "FINISH": ATTEMPT,
+        "CLAIMED_AS": "names the one claim that its lease stands for; only what that has got is kept",
         "HAND_BACK": ATTEMPT,
         "HEARTBEAT": ATTEMPT,
         "ABANDON": ATTEMPT,

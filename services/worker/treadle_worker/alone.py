@@ -7,7 +7,6 @@ a lease of its own, but for where its one wake-up comes from. It goes on with no
 from __future__ import annotations
 
 import asyncio
-import signal
 import sys
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
@@ -64,12 +63,8 @@ class Alone:
 
     async def run(self) -> None:
         """Execute the run, or hand it back when the worker drains."""
-        self._line.listen(self._on_word)
-        for number in (
-            signal.SIGTERM,
-            signal.SIGINT,
-        ):  # they may come to the whole group, besides the worker's word
-            asyncio.get_running_loop().add_signal_handler(number, self._drain.begin)
+        heed(self._line, self._drain)
+        self._drain.listen()  # signals may come to the whole group, besides the worker's word
         async with AsyncExitStack() as stack:
             opening = equip(
                 stack,
@@ -91,12 +86,6 @@ class Alone:
     @property
     def _pool_size(self) -> int:
         return min(POOL_SIZE, self._given.settings.treadle_db_pool_size)
-
-    def _on_word(self, word: bytes) -> None:
-        if word == DRAIN:
-            self._drain.begin()
-        elif word == HASTEN:
-            self._drain.hasten()
 
     async def _execute(self, equipment: Equipment) -> None:
         async with asyncio.TaskGroup() as tasks:
@@ -123,7 +112,7 @@ class Alone:
             self._metrics,
             spans,
             Outbox[UUID](_deliver_none, at_once=0, waiting=0),
-            self._drain.started,
+            self._drain,
             None,
         )
         asked = Asked(settings.treadle_route, self._thread_id)
@@ -135,6 +124,17 @@ class Alone:
         known = self._metrics.runs_ended
         value = self._metrics.registry.get_sample_value
         return [status for status in known if value("treadle_runs_ended_total", {"status": status})]
+
+
+def heed(line: ChildEnd, drain: Drain) -> None:
+    """Drain as the worker does, also while code of a node blocks the running loop."""
+    loop = asyncio.get_running_loop()
+
+    def on_word(word: bytes) -> None:
+        if word in (DRAIN, HASTEN):
+            drain.tell(loop, haste=word == HASTEN)
+
+    line.listen(on_word)
 
 
 async def _deliver_none(_: UUID) -> None:

@@ -177,7 +177,7 @@ class Worker:
             self._metrics,
             spans,
             webhooks,
-            self._drain.started,
+            self._drain,
             solitude,
         )
 

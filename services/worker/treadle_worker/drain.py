@@ -8,6 +8,7 @@ a second of the end of the grace period, or of the signal when there is none (do
 from __future__ import annotations
 
 import asyncio
+import itertools
 import logging
 import signal
 import time
@@ -30,7 +31,10 @@ LAST_MOMENT_SECS = 0.2
 
 
 class Drain:
-    """Waits for the signal, and winds the slots down. A second signal cuts the grace period short."""
+    """Waits to be told to stop, and winds the slots down. A second signal cuts the grace period short.
+
+    But for `tell` and `over_at`, which are for any thread, all of it is for the loop.
+    """
 
     def __init__(self, grace_secs: float) -> None:
         self._grace_secs = grace_secs
@@ -40,37 +44,40 @@ class Drain:
 
     @property
     def over_at(self) -> float | None:
-        """When the last step has been broken off, by `time.monotonic()`; None before the signal. For any thread."""
+        """When the last step has been broken off, by `time.monotonic()`; None before it begins."""
         return self._over_at
 
     def listen(self) -> None:
         """Start on SIGTERM or SIGINT."""
-        loop = asyncio.get_running_loop()
+        loop, numbers = asyncio.get_running_loop(), itertools.count()
 
         def on_signal(_: int, __: FrameType | None) -> None:
             # Not the loop's own handlers: they run on the loop, and this one also while code of a node blocks it.
-            self._count_down(0 if self._over_at is not None else self._grace_secs)
-            with suppress(RuntimeError):  # the loop is closed: nothing is left to be stopped
-                loop.call_soon_threadsafe(self._on_signal)
+            self.tell(loop, haste=next(numbers) > 0)
 
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, on_signal)
 
-    def _count_down(self, grace_secs: float) -> None:
-        self._over_at = time.monotonic() + grace_secs + LAST_STEP_SECS
+    def tell(self, loop: asyncio.AbstractEventLoop, *, haste: bool = False) -> None:
+        """Begin, or hasten, from any thread. The time runs at once, also while the loop is blocked."""
+        self._count_down(0 if haste else self._grace_secs)
+        with suppress(RuntimeError):  # the loop is closed: nothing is left to be stopped
+            loop.call_soon_threadsafe(self.hasten if haste else self.begin)
 
-    def _on_signal(self) -> None:
-        if self.started.is_set():
-            self.hasten()
-        else:
-            self.begin()
+    def _count_down(self, grace_secs: float) -> None:
+        """It never takes longer than was said before."""
+        over_at = time.monotonic() + grace_secs + LAST_STEP_SECS
+        self._over_at = over_at if self._over_at is None else min(self._over_at, over_at)
 
     def begin(self) -> None:
         """Stop pulling, and let runs finish for the grace period."""
+        self._count_down(self._grace_secs)
         self.started.set()
 
     def hasten(self) -> None:
         """Wait no longer for that."""
+        self._count_down(0)
+        self.started.set()
         self.hastened.set()
 
     async def unless_started(self, work: Coroutine[Any, Any, T]) -> T | None:
@@ -85,7 +92,8 @@ class Drain:
         """Wind down, and return when every slot has let go of its run."""
         log.info("draining: %s runs have %g seconds to finish", len(executor.active), self._grace_secs)
         hastened = asyncio.create_task(self.hastened.wait(), name="hastened")
-        everything = asyncio.gather(*slots)
+        # One that fails does not end the others, which still have their runs to hand back.
+        everything = asyncio.create_task(asyncio.wait(slots), name="slots")
         last_secs = min(LAST_STEP_SECS, self._grace_secs)
 
         async def wait(secs: float) -> None:

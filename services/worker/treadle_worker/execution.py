@@ -305,7 +305,7 @@ class Executor:
         return left >= self._parts.most_left_behind
 
     def _leave_threads_behind(self, run: Run) -> None:
-        if count := self._parts.threads.leave_behind(run.run_id):
+        if count := self._parts.threads.leave_behind(run.run_id, run.attempt):
             log.warning(
                 "run %s has ended, and %s synchronous nodes of it go on in threads, which cannot be stopped; they can write "
                 "nothing",

@@ -43,14 +43,12 @@ class ChildEnd:
         self._socket.set_inheritable(False)
 
     def listen(self, on_word: Callable[[bytes], None]) -> None:
-        """Call `on_word` on the running loop with each word; die when the worker is dead."""
-        listening = (asyncio.get_running_loop(), on_word)
-        threading.Thread(target=self._listen, args=listening, name="lifeline", daemon=True).start()
+        """Call `on_word` with each word, on a thread of its own, as the loop may be blocked; die when the worker is dead."""
+        threading.Thread(target=self._listen, args=(on_word,), name="lifeline", daemon=True).start()
 
-    def _listen(self, loop: asyncio.AbstractEventLoop, on_word: Callable[[bytes], None]) -> None:
+    def _listen(self, on_word: Callable[[bytes], None]) -> None:
         while word := self._socket.recv(1):
-            with suppress(RuntimeError):  # the loop is closed: this is the end anyway
-                loop.call_soon_threadsafe(on_word, word)
+            on_word(word)
         os.kill(os.getpid(), signal.SIGKILL)
 
     def say_end(self, statuses: Sequence[str]) -> None:

@@ -25,6 +25,7 @@ from treadle.model import Run, RunStatus
 from treadle.telemetry.metrics import Metrics
 from treadle.webhooks.outbox import Outbox
 from treadle_worker.active import ActiveRun
+from treadle_worker.drain import Drain
 from treadle_worker.execution import Ended, Executor, HandedBack, Lost
 from treadle_worker.leases import LeaseKeeper
 from treadle_worker.settling import Settling, Taken, say
@@ -95,16 +96,16 @@ class Work:
         metrics: Metrics,
         spans: Spans,
         webhooks: Outbox[UUID],
-        draining: asyncio.Event,
+        drain: Drain,
         solitude: Solitude | None,
     ) -> None:
-        self._settling = Settling(runs, leases, lease, metrics, spans, draining)
+        self._settling = Settling(runs, leases, lease, metrics, spans, drain)
         self._leases = leases
         self._executor = executor
         self._metrics = metrics
         self._spans = spans
         self._webhooks = webhooks
-        self._draining = draining
+        self._draining = drain.started
         self._solitude = solitude
 
     async def look_at(self, delivery: HeldWakeup) -> None:

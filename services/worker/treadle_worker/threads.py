@@ -26,13 +26,13 @@ class Threads(ThreadPoolExecutor):
 
     def __init__(self, slots: int) -> None:
         super().__init__(max(LEAST, slots * PER_RUN), thread_name_prefix="node")
-        self._of: dict[Future[object], str] = {}
+        self._of: dict[Future[object], tuple[str, object]] = {}
         self._left: dict[Future[object], float] = {}
 
     def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
         future = super().submit(fn, *args, **kwargs)
         if run_id := bound().get("run_id"):
-            self._of[future] = str(run_id)  # pyright: ignore[reportArgumentType]
+            self._of[future] = str(run_id), bound().get("attempt")  # pyright: ignore[reportArgumentType]
             future.add_done_callback(self._forget)
         return future
 
@@ -40,9 +40,10 @@ class Threads(ThreadPoolExecutor):
         self._of.pop(future, None)  # pyright: ignore[reportArgumentType, reportCallIssue]
         self._left.pop(future, None)  # pyright: ignore[reportArgumentType, reportCallIssue]
 
-    def leave_behind(self, run_id: object) -> int:
-        """A run has ended: returns how many threads are still at work for it."""
-        own = [future for future, of in list(self._of.items()) if of == str(run_id) and not future.done()]
+    def leave_behind(self, run_id: object, attempt: int) -> int:
+        """An attempt has ended: returns how many threads are still at work for it."""
+        ended = str(run_id), attempt
+        own = [future for future, of in list(self._of.items()) if of == ended and not future.done()]
         for future in own:
             self._left[future] = time.monotonic()
             if future.done():  # it ended meanwhile, and was forgotten before it was known here

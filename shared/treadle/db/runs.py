@@ -115,10 +115,12 @@ DELETE = "select treadle.delete_run($1, $2)"
 IS_NEWEST = (
     "select exists (select from treadle.run where run_id = $1 and attempt = $2 and status = 'running')"
 )
-# The run of a thread that is on under a lease of that name.
+# The run of a thread that is on under a lease of that name, which begins anew: it may have ended since, with nobody to see it.
 CLAIMED_AS = """
-select r.* from treadle.run r join treadle.lease l using (run_id, attempt)
- where r.thread_id = $1 and r.status = 'running' and l.worker = $2
+update treadle.lease l set lease_until = clock_timestamp() + $3
+  from treadle.run r
+ where r.thread_id = $1 and r.status = 'running' and l.run_id = r.run_id and l.attempt = r.attempt and l.worker = $2
+returning r.*
 """
 # What has an earlier attempt of this run left that the next one can continue from? Only what hangs on a checkpoint of the
 # graph itself: under `async` a step's writes, and those of a graph within it, may be committed before the checkpoint that
@@ -284,9 +286,9 @@ class Runs:
         """
         return await self._pool.fetchval(DIED_ALONE, thread_id, worker)
 
-    async def claimed_as(self, thread_id: UUID, worker: str) -> Run | None:
-        """What a claim under this name has got on a thread, if its answer was lost."""
-        return _run(await self._pool.fetchrow(CLAIMED_AS, thread_id, worker))
+    async def claimed_as(self, thread_id: UUID, lease: Lease) -> Run | None:
+        """What a claim with this lease has got on a thread, if its answer was lost; the lease begins anew."""
+        return _run(await self._pool.fetchrow(CLAIMED_AS, thread_id, lease.worker, lease.length))
 
     async def finish(self, run: Run, outcome: Outcome, lease: Lease, *, claim_next: bool) -> Claim:
         """Write the outcome and claim the thread's next run, fenced by the run's attempt. One round trip.
@@ -297,7 +299,7 @@ class Runs:
         try:
             return await self._finish(run, outcome, lease, claim_next)
         except UNSTORABLE as error:
-            return await self._finish(run, _unstorable(error), lease, claim_next)
+            return await self._finish(run, unstorable(error), lease, claim_next)
 
     async def _finish(self, run: Run, outcome: Outcome, lease: Lease, claim_next: bool) -> Claim:
         return _claim(
@@ -424,7 +426,8 @@ class _NotAll(Exception):
 UNSTORABLE = (asyncpg.DataError, asyncpg.ProgramLimitExceededError)
 
 
-def _unstorable(error: Exception) -> Outcome:
+def unstorable(error: Exception) -> Outcome:
+    """What stands in the place of an outcome that Postgres cannot store."""
     message = (
         f"The run came to its end, but Postgres cannot store what it left: {error}. Its checkpoints are kept."
     )
