@@ -140,22 +140,16 @@ async def test_services_say_what_they_wait_for_at_each_stage_and_then_take_work(
             await postgres.execute("create database late")
         for each in services:
             await each.becomes("/ok", 503, postgres=migrations()[0].name)
-        await migrate(
-            database(url, "late")
-        )  # which takes longer than a look, and is not waited for half done
+        await replaced_by_one_that_lacks_the_newest_migration(url, "late")
+        for each in services:
+            await each.becomes("/ok", 503, postgres=NEWEST.name)
+            assert "Run `treadle migrate`" in each.service.text
         async with connection(database(url, "late")) as postgres:
-            for each in services:
-                await each.becomes("/ok", 503 if each is worker else 200)
-            await postgres.execute("delete from treadle.migration where version = $1", NEWEST.version)
-            late = await spawned(stack, "worker")
-            behind = await spawned(stack, "api", DATABASE_URI=database(url, "late"))
-            await behind.becomes("/ok", 503, postgres=NEWEST.name)
-            assert "Run `treadle migrate`" in behind.service.text
             await postgres.execute(
                 "insert into treadle.migration values ($1, $2)", NEWEST.version, NEWEST.name
             )
-        await behind.becomes("/ok", 200)
-        await late.service.stop()
+        for each in services:
+            await each.becomes("/ok", 503 if each is worker else 200)
 
         client = api.service.client
         thread = await new_thread(client)
@@ -176,10 +170,14 @@ async def test_services_say_what_they_wait_for_at_each_stage_and_then_take_work(
 
 
 async def test_servers_that_go_away_again_during_the_start_are_waited_for_once_more() -> None:
-    """The other order: Redis and NATS first, and a Postgres that comes, goes and comes; the migration waits, too."""
+    """The other order: Redis and NATS first, and a Postgres that comes, goes and comes; the migration waits, too.
+
+    A scheduler that is told to end meanwhile ends.
+    """
     async with settled() as servers, unready(servers) as stack:
         migrating = await command("migrate", DATABASE_URI=servers.postgres.url)
-        services = api, worker, _ = await all_three(stack)
+        api, worker, scheduler = await all_three(stack)
+        assert await ends_well(scheduler) == 0
         await servers.valkey.start()
         await servers.nats.start()
         await api.becomes("/ok", 503, postgres="could not be reached", nats="ok", redis="ok")
@@ -198,16 +196,31 @@ async def test_servers_that_go_away_again_during_the_start_are_waited_for_once_m
             api.service.client, await new_thread(api.service.client), "steps", input={"text": "a"}
         )
         assert made["text"] == "A!"
-        for each in services:
+        for each in (api, worker):
             said_well(each, servers)
 
 
 async def test_a_service_that_waits_ends_well_and_at_once_when_told() -> None:
+    """The scheduler does above."""
     async with settled() as servers, unready(servers) as stack:
-        services = await all_three(stack)
-        for each in services:
-            assert await each.service.logged("waiting for Postgres at postgresql://")
-        assert await asyncio.gather(*(each.service.stop() for each in services)) == [0, 0, 0]
+        services = [await spawned(stack, name) for name in ("api", "worker")]
+        assert await asyncio.gather(*map(ends_well, services)) == [0, 0]
+
+
+async def ends_well(watched: Watched) -> int:
+    assert await watched.service.logged("waiting for Postgres at postgresql://")
+    return await watched.service.stop()
+
+
+async def replaced_by_one_that_lacks_the_newest_migration(url: str, name: str) -> None:
+    """Put another database in the place of one: nobody sees it before the newest migration is gone from it."""
+    async with connection(url) as postgres:
+        await postgres.execute("create database made")
+        await migrate(database(url, "made"))
+        async with connection(database(url, "made")) as made:
+            await made.execute("delete from treadle.migration where version = $1", NEWEST.version)
+        await postgres.execute(f'drop database "{name}" with (force)')
+        await postgres.execute(f'alter database made rename to "{name}"')
 
 
 def database(url: str, name: str) -> str:
