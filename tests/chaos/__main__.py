@@ -20,7 +20,7 @@ from tests.chaos.evidence import Evidence, Violation
 from tests.chaos.figures import Figures, figures_of
 from tests.chaos.plan import Scale
 from tests.chaos.replay import replay
-from tests.chaos.report import Campaign, save, tables, write_page
+from tests.chaos.report import Campaign, save, shortcomings, tables, write_page
 from tests.chaos.round import Round, play
 from tests.chaos.story import story_of
 
@@ -100,10 +100,10 @@ async def main() -> int:
         save(campaign, args.json)
     if args.page is not None:
         write_page(campaign, machine, source, args.page)
-    toothless = campaign.total.toothless if len(seeds) >= ROUNDS else []
-    for name in toothless:
-        print(f"BROKEN: {name} never hit anything: this campaign proves nothing about it")
-    return 1 if campaign.total.violations or toothless else 0
+    missing = shortcomings(campaign) if len(seeds) >= ROUNDS else ()
+    for what in missing:
+        print(f"BROKEN: {what}")
+    return 1 if campaign.total.violations or missing else 0
 
 
 if __name__ == "__main__":

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 
 from tests.chaos.audit import RunHistory
 from tests.chaos.evidence import Evidence, Violation
+from tests.chaos.record import Asked
 
 # Which broken promises count as what.
 LOST = ("accepted runs exist", "each run ends once")
@@ -24,6 +25,8 @@ OUT_OF_ORDER = (
     "seq is the order in which clients were answered",
     "no two runs of a thread overlap",
 )
+# Fields that count by name.
+COUNTED = ("kinds", "faults", "missed")
 
 
 class Figures(msgspec.Struct, kw_only=True):
@@ -31,6 +34,8 @@ class Figures(msgspec.Struct, kw_only=True):
 
     rounds: int = 1
     accepted: int = 0
+    """Requests for a run that clients were told yes to; `kinds`: what for, and cancels besides."""
+    kinds: dict[str, int] = {}
     executed: int = 0
     """Runs that had an attempt."""
     resumed: int = 0
@@ -67,20 +72,26 @@ class Figures(msgspec.Struct, kw_only=True):
         sums: dict[str, Any] = {
             field: getattr(self, field) + getattr(other, field)
             for field in self.__struct_fields__
-            if field not in ("faults", "missed", "longest_recovery_secs")
+            if field not in (*COUNTED, "longest_recovery_secs")
         }
         longest = max(self.longest_recovery_secs, other.longest_recovery_secs)
-        faults = dict(Counter(self.faults) + Counter(other.faults))
-        missed = dict(Counter(self.missed) + Counter(other.missed))
-        return Figures(**sums, longest_recovery_secs=longest, faults=faults, missed=missed)
+        counts = {field: _added(getattr(self, field), getattr(other, field)) for field in COUNTED}
+        return Figures(**sums, **cast("dict[str, Any]", counts), longest_recovery_secs=longest)
+
+
+def _added(counts: dict[str, int], others: dict[str, int]) -> dict[str, int]:
+    return dict(Counter(counts) + Counter(others))
 
 
 def figures_of(evidence: Evidence, broken: Sequence[Violation], secs: float) -> Figures:
     runs = evidence.runs.values()
-    kinds = Counter(violation.check for violation in broken)
-    lost, doubled, mixed = (sum(kinds[name] for name in names) for names in (LOST, DOUBLED, OUT_OF_ORDER))
+    checks = Counter(violation.check for violation in broken)
+    lost, doubled, mixed = (sum(checks[name] for name in names) for names in (LOST, DOUBLED, OUT_OF_ORDER))
+    accepted = [asked for asked in evidence.record.asked if asked.outcome in ("accepted", "stored")]
+    cancels = [f"cancelled: {each.action}" for each in evidence.record.cancelled if each.accepted]
     return Figures(
-        accepted=len(runs),
+        accepted=len(accepted),
+        kinds=dict(Counter([*map(_kind, accepted), *cancels])),
         executed=sum(bool(run.claims) for run in runs),
         resumed=sum(len(run.claims) > 1 for run in runs),
         rolled_back=sum(run.rolled_back for run in runs),
@@ -96,6 +107,12 @@ def figures_of(evidence: Evidence, broken: Sequence[Violation], secs: float) -> 
         faults=dict(Counter(struck.name for struck in evidence.struck if struck.hit)),
         missed=dict(Counter(struck.name for struck in evidence.struck if not struck.hit)),
     )
+
+
+def _kind(asked: Asked) -> str:
+    if asked.work is None:
+        return "answer"
+    return f"create: {asked.strategy}" if asked.how == "create" else asked.how
 
 
 def _recoveries(evidence: Evidence) -> Iterator[float]:

@@ -14,7 +14,22 @@ from tests.chaos.figures import Figures
 BEGIN = "<!-- chaos:begin -->"
 END = "<!-- chaos:end -->"
 HEAD = ("accepted", "executed", "resumed", "rolled back", "lost", "doubled", "out of order", "other")
-MORE = ("streams", "reconnects", "zombie marks", "recovery, s", "secs")
+MORE = ("streams", "reconnects", "zombie marks", "longest recovery, s", "secs")
+# A campaign of fewer runs, or without one of these kinds of requests, proves too little.
+MIN_RUNS = 10_000
+KINDS = frozenset(
+    {
+        "answer",
+        "cancelled: interrupt",
+        "cancelled: rollback",
+        "create: enqueue",
+        "create: interrupt",
+        "create: reject",
+        "create: rollback",
+        "nats",
+        "stream",
+    }
+)
 
 
 class Campaign(msgspec.Struct, kw_only=True):
@@ -35,11 +50,23 @@ def tables(campaign: Campaign) -> Sequence[str]:
     """The figures of all rounds, and how often each fault struck."""
     rows = [_row(str(seed), figures) for seed, figures in campaign.rounds.items()]
     total = campaign.total
-    faults = [[name, str(count)] for name, count in sorted(total.faults.items())]
     return (
         table(["seed", *HEAD, *MORE], [*rows, _row("together", total)]),
-        table(["fault", "struck"], faults),
+        table(["accepted", "times"], _counts(total.kinds)),
+        table(["fault", "struck"], _counts(total.faults)),
     )
+
+
+def shortcomings(campaign: Campaign) -> Sequence[str]:
+    """What a whole campaign proves nothing about, for want of runs or of faults that hit."""
+    total = campaign.total
+    few = [f"{total.accepted} runs were accepted, of {MIN_RUNS}"] if total.accepted < MIN_RUNS else []
+    absent = [f"nothing was accepted as {kind!r}" for kind in sorted(KINDS - set(total.kinds))]
+    return [*few, *absent, *(f"{name} never hit anything" for name in total.toothless)]
+
+
+def _counts(counted: dict[str, int]) -> list[list[str]]:
+    return [[name, str(count)] for name, count in sorted(counted.items())]
 
 
 def _row(name: str, figures: Figures) -> list[str]:
