@@ -15,6 +15,7 @@ PORT ?= 2024
 DATA_DIR ?= .treadle
 ARGS ?=
 # Files of tests that run side by side: they wait for servers and processes more than they compute.
+# They begin in the order of their names, and so with those of tests/chaos, which take longest.
 JOBS ?= 2
 
 BIN := .venv/bin
@@ -32,7 +33,7 @@ dev: $(RUNTIME)
 	$(BIN)/treadle dev --config examples/langgraph.json --port $(PORT) --data-dir $(DATA_DIR) $(ARGS)
 
 test: $(DEV) $(JS)
-	$(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadfile $(ARGS)
+	$(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 js: $(JS)
 
