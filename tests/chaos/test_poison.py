@@ -28,7 +28,7 @@ SETTINGS = {
 }
 LONG_SECS = 120
 # So many runs are beside two that kill. Each makes its last attempt in a process of its own, which costs two seconds of CPU.
-INNOCENT = int(os.environ.get("POISON_INNOCENT", "4"))
+INNOCENT = int(os.environ.get("POISON_INNOCENT", "2"))
 
 
 class Runs:
