@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from enum import StrEnum
 
 from langgraph.runtime import RunControl
@@ -33,6 +34,9 @@ class ActiveRun:
         self.trace = trace
         self.control = RunControl()
         self.stopped: Stop | None = None
+        # By `time.monotonic()`: this attempt began, and its graph came to its end, be it that it was stopped.
+        self.since = time.monotonic()
+        self.over_at: float | None = None
         self._stopping = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
@@ -57,6 +61,7 @@ class ActiveRun:
             return task.done()
         finally:
             self._task = None
+            self.over_at = time.monotonic()
             stopping.cancel()
 
     def stop(self, reason: Stop) -> None:

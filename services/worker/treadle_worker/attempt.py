@@ -207,9 +207,13 @@ class Attempt:
 
     async def _state(self) -> tuple[Any, bytes, bytes]:
         """The thread's newest state: the snapshot, its values, and the interrupts that wait, by task id."""
-        newest = {"thread_id": str(self._run.thread_id), "checkpoint_ns": ""}
-        snapshot = await readable_state(self._graph, {"configurable": newest})
+        snapshot = await readable_state(self._graph, newest_of(self._run))
         return snapshot, json.encode(snapshot.values or {}), json.encode(interrupts_of(snapshot))
+
+
+def newest_of(run: Run) -> RunnableConfig:
+    """The newest checkpoint of a run's thread."""
+    return {"configurable": {"thread_id": str(run.thread_id), "checkpoint_ns": ""}}
 
 
 def _chunk(chunk: Any, subgraphs: bool) -> Chunk:

@@ -30,11 +30,12 @@ from treadle.telemetry.metrics import Metrics
 from treadle.telemetry.nodes import NodeSpans
 from treadle.telemetry.tracing import Tracing
 from treadle_worker.active import ActiveRun, Stop, timed_out
-from treadle_worker.attempt import Attempt
+from treadle_worker.attempt import Attempt, newest_of
 from treadle_worker.inputs import graph_input, run_config
 from treadle_worker.leases import LeaseKeeper
 from treadle_worker.resumption import answers_left, resumes
 from treadle_worker.threads import Threads
+from treadle_worker.turned_away import MOST_TIMES, TurnedAway
 
 log = logging.getLogger(__name__)
 
@@ -43,6 +44,8 @@ STOP_GRACE_SECS = 10.0
 
 # A synchronous node that goes on so long after the end of its run will do so for ever.
 LEFT_FOR_GOOD_SECS = 60.0
+# What a graph has left is read for so long while Postgres is away; then its run goes back, or ends without values.
+READ_SECS = 60.0
 # Signals of cancels that may have been quicker than the answers to the claims of their runs.
 CANCELS_KEPT = 256
 
@@ -61,7 +64,9 @@ class Ended:
 
 @dataclass(frozen=True)
 class HandedBack:
-    """The run is to go on elsewhere, with no attempt used up."""
+    """The run is to go on elsewhere, with no attempt used up; `times`: in a row, since something that it needs was away."""
+
+    times: int = 0
 
 
 @dataclass(frozen=True)
@@ -108,6 +113,7 @@ class Executor:
         # Cancels of runs that are not here; most are other workers' and stay that.
         self._cancelled: deque[UUID] = deque(maxlen=CANCELS_KEPT)
         self._left_behind: set[asyncio.Task[None]] = set()
+        self._turned_away = TurnedAway()
         self._handing_back = False
 
     @property
@@ -179,6 +185,7 @@ class Executor:
         if isinstance(ended, HandedBack | Lost):
             await self._close(writer, None)
         else:
+            self._turned_away.forget(run.run_id)
             # By attempt: one that lost its run may still be winding up when this worker has the next one.
             self._ending[run.run_id, run.attempt] = Ending(writer, ended.outcome.resting)
         return ended
@@ -195,7 +202,7 @@ class Executor:
             return Lost()
         except Unavailable as error:
             log.warning("%s", error)
-            return HandedBack()
+            return await self._turn_away(active, writer, error)
         except (Exception, asyncio.CancelledError) as error:
             if isinstance(error, asyncio.CancelledError) and _cancelling():
                 raise
@@ -204,13 +211,44 @@ class Executor:
             log.exception("run %s failed", active.run.run_id)
             return self._failed_without_state(writer, error)
 
+    async def _turn_away(
+        self, active: ActiveRun, writer: EventWriter, error: Unavailable
+    ) -> Ended | HandedBack | Lost:
+        """Something that the run needs is away: it goes back, unless it has done so too often for that to heal."""
+        if not self._parts.leases.reached_since(active.since):
+            return HandedBack()  # it is Postgres, for all runs
+        try:
+            async with asyncio.timeout(READ_SECS):
+                found = await self._parts.savers.shared.aget_tuple(newest_of(active.run))
+        except Exception as unread:  # noqa: BLE001 - of a checkpointer of the user's own it may be any
+            log.warning("how far run %s got could not be read: %r", active.run.run_id, unread)
+            return HandedBack()
+        times = self._turned_away.again(active.run.run_id, None if found is None else found.checkpoint["id"])
+        if times < MOST_TIMES:
+            return HandedBack(times)
+        log.error("run %s is given up: %s times in a row: %s", active.run.run_id, times, error)
+        return self._failed_without_state(
+            writer,
+            Unavailable(
+                f"The run was given up: {times} attempts in a row ended at the same step, though Postgres answered this worker all "
+                f"the time. Its last checkpoint is kept. The last of them ended with: {error}"
+            ),
+        )
+
+    def _holds(self, active: ActiveRun) -> bool:
+        """Whether a run waits where it is while Postgres is away: as long as nobody else may have it, or is to."""
+        if self._handing_back or active.stopped in (Stop.DRAIN, Stop.LOST):
+            return False
+        in_time = active.over_at is None or time.monotonic() < active.over_at + READ_SECS
+        return in_time and self._parts.leases.valid(active)
+
     async def _in_graph(
         self, active: ActiveRun, writer: EventWriter, trace: Any
     ) -> Ended | HandedBack | Lost:
         parts, run = self._parts, active.run
         resumed = await resumes(run, parts.savers, parts.runs)
         config = run_config(run, resumed=resumed)
-        saver = await parts.savers.of_run(run, lambda: parts.leases.valid(active))
+        saver = await parts.savers.of_run(run, lambda: self._holds(active))
         spans = self._trace_nodes(config, trace)
         try:
             async with parts.registry.open(
@@ -284,7 +322,15 @@ class Executor:
             case Stop.TIMEOUT:
                 failure = timed_out(active.run, self._parts.timeout_secs)
                 writer.write("error", json.encode(failure))
-                return Ended(await attempt.stopped("timeout", failure))
+                return Ended(await self._timed_out(attempt, failure))
+
+    async def _timed_out(self, attempt: Attempt, failure: dict[str, str]) -> Outcome:
+        """With what the graph left; without, if that cannot be read: it has had its time, and gets no more of it elsewhere."""
+        try:
+            return await attempt.stopped("timeout", failure)
+        except Unavailable as error:
+            log.warning("a run that has had its time ends without its values: %s", error)
+            return Outcome(status="timeout", resting="error", error=json.encode(failure))
 
     def _failed_without_state(self, writer: EventWriter, error: BaseException) -> Ended | Lost:
         failure = _error(error)

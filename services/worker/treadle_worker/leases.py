@@ -73,6 +73,7 @@ class LeaseKeeper:
         self._metrics = metrics
         self._held: dict[UUID, Held] = {}
         self._elsewhere: set[str] = set()
+        self._failed_at = float("-inf")
         self._lock = threading.Lock()
         self._worker_loop = asyncio.get_running_loop()
         self._ready = asyncio.Event()
@@ -125,6 +126,10 @@ class LeaseKeeper:
         """Whether the lease still holds by this process's clock: nothing may be published once it does not."""
         held = self._held.get(active.run.run_id)
         return held is not None and held.active is active and time.monotonic() < held.until
+
+    def reached_since(self, moment: float) -> bool:
+        """Whether Postgres has answered all heartbeats since then, by `time.monotonic()`."""
+        return self._failed_at < moment
 
     def _run(self) -> None:
         try:
@@ -183,6 +188,7 @@ class LeaseKeeper:
             log.warning("heartbeat failed: %r", error)
             self._tell_postgres(str(error) or type(error).__name__)
             self._metrics.heartbeat_failures.inc()
+            self._failed_at = time.monotonic()
             if connection is not None:
                 connection.terminate()
             connection = None

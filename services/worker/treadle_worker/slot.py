@@ -31,6 +31,7 @@ from treadle_worker.leases import LeaseKeeper
 from treadle_worker.settling import Settling, Taken, say
 from treadle_worker.solitude import Solitude
 from treadle_worker.spans import Spans
+from treadle_worker.turned_away import LONGEST_PAUSE_SECS
 
 log = logging.getLogger(__name__)
 
@@ -154,7 +155,7 @@ class Work:
             if following.kwargs.get("webhook"):
                 self._webhooks.put(following.run_id)  # without room for it, it is the scheduler's
             if not isinstance(ended, Ended):
-                await self._nak(delivery, 0 if self._draining.is_set() else LOOK_AGAIN_SECS)
+                await self._nak(delivery, self._pause_secs(ended))
                 return
             if claim.outcome == "solitary":
                 await self._leave_alone(delivery)
@@ -164,6 +165,11 @@ class Work:
             await self._nak(delivery, 0)  # what was not claimed any more is for another worker, at once
         else:
             await self._ack(delivery)
+
+    def _pause_secs(self, ended: HandedBack | Lost) -> float:
+        """When another worker, or this one, is to look at a run that goes on: the later, the more often it came to nothing."""
+        times = ended.times if isinstance(ended, HandedBack) else 0
+        return 0 if self._draining.is_set() else min(LOOK_AGAIN_SECS * max(times, 1), LONGEST_PAUSE_SECS)
 
     async def _leave_alone(self, delivery: HeldWakeup) -> None:
         """Have the thread's next run executed by a process of its own; then the thread is to be looked at again."""
