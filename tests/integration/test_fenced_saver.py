@@ -14,9 +14,12 @@ from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import WRITES_IDX_MAP, Checkpoint, empty_checkpoint
 from langgraph.checkpoint.conformance import checkpointer_test, validate
 from langgraph.checkpoint.postgres.aio import AsyncPostgresSaver
+from langgraph.graph import START, StateGraph
+from langgraph.types import Command
 from psycopg import AsyncConnection
 from psycopg.rows import DictRow, dict_row
 
+from tests.graphs.answers import AnswersState, interview
 from treadle.checkpoint.fenced import FencedSaver
 from treadle.checkpoint.pool import ConnectionPool, checkpoint_pool
 from treadle.db.new_run import NewRun
@@ -284,6 +287,25 @@ async def test_a_takeover_that_meets_a_write_waits_for_it_and_sees_it(
 
     assert newer.attempt == 2
     assert await stored(pool, run) > 0
+
+
+@pytest.mark.parametrize("deep", [False, True], ids=["in the graph", "in a subgraph"])
+async def test_an_answer_that_was_taken_is_not_given_to_the_next_question(
+    checkpoints: ConnectionPool, pool: Pool, runs: Runs, run: Run, deep: bool
+) -> None:
+    """The worker dies when the second question is written, and before the run has ended: the next attempt asks it again."""
+    within = cast(Any, StateGraph(AnswersState)).add_node("in", interview).add_edge(START, "in").compile()
+
+    async def asked(run: Run, given: Any) -> list[Any]:
+        saver = saver_of(checkpoints, run)
+        graph = cast(Any, within if deep else interview).copy({"checkpointer": saver})
+        told = await graph.ainvoke(given, {"configurable": {"thread_id": str(run.thread_id)}})
+        return [each.value for each in told.get("__interrupt__", ())]
+
+    assert await asked(run, {}) == ["your name?"]
+    assert await asked(run, Command(resume="Ada")) == ["how old are you, Ada?"]
+    await end_lease(pool, run)
+    assert await asked(await claimed(runs, run.thread_id), None) == ["how old are you, Ada?"]
 
 
 async def test_heartbeats_do_not_wait_for_writes(dsn: str, pool: Pool, run: Run) -> None:

@@ -649,6 +649,33 @@ async def test_a_run_has_progress_once_an_attempt_of_it_has_written(
     assert await bench.runs.progress(second) == Progress(checkpointed=False, written=True)
 
 
+@pytest.mark.parametrize(
+    ("task", "channel", "answered"),
+    [
+        (str(UUID(int=0)), "__resume__", False),
+        ("task", "__resume__", True),
+        ("task", "__interrupt__", True),
+        ("task", "list", False),
+    ],
+    ids=["it waits", "it was taken", "the next question was asked", "none was given"],
+)
+async def test_a_runs_answer_is_taken_once_a_task_has_it(
+    bench: Bench, checkpoints: ConnectionPool, task: str, channel: str, answered: bool
+) -> None:
+    """Also without a checkpoint: a node that asks twice makes none in between."""
+    await bench.create()
+    first = await bench.claimed()
+    written = await execute(bench, checkpoints, first, "1")
+    await bench.finish(first)
+    await bench.create()
+    second = await bench.claimed()
+    saver = FencedSaver(checkpoints, second.run_id, second.attempt)
+
+    await saver.aput_writes(written, [(channel, ["x"])], task)
+
+    assert await bench.runs.progress(second) == Progress(checkpointed=False, written=True, answered=answered)
+
+
 async def test_writes_whose_checkpoint_was_never_committed_are_no_progress_and_go_with_the_run(
     bench: Bench, checkpoints: ConnectionPool
 ) -> None:

@@ -44,8 +44,10 @@ FENCES: dict[ModuleType, dict[str, str]] = {
         "PUT_CHECKPOINT": ATTEMPT,
         "PUT_WRITES": ATTEMPT,
         "REPLACE_WRITES": ATTEMPT,
+        "TAKE_ANSWER": ATTEMPT,
         "_INSERT_WRITES": ATTEMPT,
         "_REPLACED": "is a part of REPLACE_WRITES, and reads from its fence",
+        "_NO_LONGER_WAITING": "is a part of TAKE_ANSWER, and reads from its fence",
     },
     order: {},
     sql: {

@@ -39,7 +39,8 @@ async def _too_late(run: Run, savers: Savers, runs: Runs) -> bool:
     with postgres_errors("looking for answers"):
         before = await runs.answers_before(run)
     for run_id in before:
-        if (await savers.progress(structs.replace(run, run_id=run_id))).checkpointed:
+        progress = await savers.progress(structs.replace(run, run_id=run_id))
+        if progress.checkpointed or progress.answered:
             return True
     return False
 

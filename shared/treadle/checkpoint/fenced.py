@@ -27,12 +27,16 @@ from langgraph.checkpoint.base import (
     CheckpointTuple,
     get_serializable_checkpoint_metadata,
 )
-from langgraph.checkpoint.serde.types import _DeltaSnapshot  # pyright: ignore[reportPrivateUsage]
+from langgraph.checkpoint.serde.types import (
+    RESUME,
+    _DeltaSnapshot,  # pyright: ignore[reportPrivateUsage]
+)
 from psycopg.types.json import Jsonb
 
 from treadle.checkpoint.order import OrderedSaver
 from treadle.checkpoint.pool import ConnectionPool
 from treadle.checkpoint.reaching import persisting
+from treadle.db.runs import WAITING_ANSWER
 from treadle.errors import Fenced, NotSerializable
 from treadle.telemetry import conventions
 from treadle.telemetry.tracing import Tracing
@@ -89,12 +93,28 @@ written as (
 """
 _AND_CHECK = ") select 1 from fence"
 PUT_WRITES = f"with {_FENCE}, {_INSERT_WRITES} nothing {_AND_CHECK}"
-REPLACE_WRITES = f"""
-with {_FENCE}, {_REPLACED} {_INSERT_WRITES}
+_OR_REPLACE = """
     update set channel = excluded.channel, type = excluded.type, blob = excluded.blob,
                treadle_run_id = excluded.treadle_run_id
-{_AND_CHECK}
 """
+REPLACE_WRITES = f"with {_FENCE}, {_REPLACED} {_INSERT_WRITES} {_OR_REPLACE} {_AND_CHECK}"
+# An answer without an id waits under a task of its own. langgraph leaves it there when a task has taken it and asks again: an
+# attempt that goes on after that, without input, would give it to the second question.
+_NO_LONGER_WAITING = f"""
+taken as (
+    delete from checkpoint_writes w using fence
+     where w.thread_id = %(thread_id)s and w.task_id = '{WAITING_ANSWER}' and w.channel = '{RESUME}'
+       and w.treadle_run_id = %(run_id)s
+),
+"""  # noqa: S608 - put together from constants
+TAKE_ANSWER = f"with {_FENCE}, {_REPLACED} {_NO_LONGER_WAITING} {_INSERT_WRITES} {_OR_REPLACE} {_AND_CHECK}"
+
+
+def _statement(writes: Sequence[tuple[str, Any]], task_id: str) -> LiteralString:
+    channels = {channel for channel, _ in writes}
+    if not channels <= WRITES_IDX_MAP.keys():
+        return PUT_WRITES
+    return TAKE_ANSWER if RESUME in channels and task_id != WAITING_ANSWER else REPLACE_WRITES
 
 
 class FencedSaver(OrderedSaver):
@@ -176,10 +196,9 @@ class FencedSaver(OrderedSaver):
         configurable = cast("dict[str, Any]", config).get("configurable", {})
         thread_id, ns = str(configurable["thread_id"]), str(configurable.get("checkpoint_ns", ""))
         rows = self._dump_writes(thread_id, ns, configurable["checkpoint_id"], task_id, task_path, writes)
-        special = all(channel in WRITES_IDX_MAP for channel, _ in writes)
         await self._write(
             "put_writes",
-            REPLACE_WRITES if special else PUT_WRITES,
+            _statement(writes, task_id),
             thread_id=thread_id,
             ns=ns,
             checkpoint_id=configurable["checkpoint_id"],

@@ -129,8 +129,13 @@ PROGRESS = """
 select exists (select from checkpoints
                 where thread_id = $1::text and checkpoint_ns = '' and metadata ->> 'run_id' = $2::text) as checkpointed,
        exists (select from checkpoint_writes w join checkpoints c using (thread_id, checkpoint_ns, checkpoint_id)
-                where w.thread_id = $1::text and w.checkpoint_ns = '' and w.treadle_run_id = $2::uuid) as written
+                where w.thread_id = $1::text and w.checkpoint_ns = '' and w.treadle_run_id = $2::uuid) as written,
+       exists (select from checkpoint_writes w join checkpoints c using (thread_id, checkpoint_ns, checkpoint_id)
+                where w.thread_id = $1::text and w.treadle_run_id = $2::uuid
+                  and (w.channel = '__interrupt__' or w.channel = '__resume__' and w.task_id <> $3)) as answered
 """
+# An answer without an id waits under this task until a task has taken it (`NULL_TASK_ID` of langgraph).
+WAITING_ANSWER = "00000000-0000-0000-0000-000000000000"
 # Runs with an answer that a run interrupted to give its own: they were on when it was accepted.
 ANSWERS_BEFORE = """
 select other.run_id from treadle.run mine join treadle.run other using (thread_id)
@@ -231,10 +236,12 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Progress(msgspec.Struct, frozen=True):
-    """Whether a run has checkpoints of its own, and whether it has written anything at all."""
+    """Whether a run has checkpoints of its own, whether it has written anything at all, and whether a task has taken its
+    answer or asked anew: a node that asks twice does so without a checkpoint in between."""
 
     checkpointed: bool
     written: bool
+    answered: bool = False
 
 
 class Runs:
@@ -402,8 +409,8 @@ class Runs:
 
     async def progress(self, run: Run) -> Progress:
         """What earlier attempts of a run have left to continue from."""
-        row = await self._answer(PROGRESS, str(run.thread_id), str(run.run_id))
-        return Progress(row["checkpointed"], row["checkpointed"] or row["written"])
+        row = await self._answer(PROGRESS, str(run.thread_id), str(run.run_id), WAITING_ANSWER)
+        return Progress(row["checkpointed"], row["checkpointed"] or row["written"], row["answered"])
 
     async def answers_before(self, run: Run) -> list[UUID]:
         """The runs that this one interrupted though they had answers too, newest first."""
