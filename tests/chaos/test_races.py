@@ -39,15 +39,14 @@ async def test_one_answer_sent_twice_acts_once_whatever_the_strategy(stack: Stac
     """Two clients, two API processes, a graph that asks twice: the first question is answered, and the second one waits."""
     chance = random.Random()
     clients = [api.client for api in stack.services("api")]
-    for strategy in ("enqueue", "reject", "rollback", "interrupt"):
-        thread = await new_thread(clients[0])
-        await wait(clients[0], thread, "interview", input={})
-        told = await asyncio.gather(*(answered(client, thread, strategy) for client in clients))
-        assert "accepted" in told
-        if strategy in ("enqueue", "reject"):
-            await settled(clients[0], thread)
-            state = await clients[0].threads.get_state(thread)
-            assert asked(state) in (["how old are you, Ada?"], [])
+    for strategy in ("enqueue", "reject"):
+        # One that comes when the other's run has ended answers what is asked then, and the race is run again.
+        races = [await raced(clients, strategy)]
+        while races[-1] == 2 and len(races) < 5:
+            races.append(await raced(clients, strategy))
+        assert races[-1] == 1, f"{strategy}: {races} of 2 answers to one question were accepted"
+    for strategy in ("rollback", "interrupt"):
+        await raced(clients, strategy)
     told = Counter[str]()
     for _ in range(TRIES):
         thread = await new_thread(clients[0])
@@ -56,6 +55,21 @@ async def test_one_answer_sent_twice_acts_once_whatever_the_strategy(stack: Stac
         assert (await values(clients[0], thread))["text"] == "t:yes"
         assert (await values(clients[0], thread))["steps"] == ["ask", "after"]
     assert told["accepted"] >= TRIES
+
+
+async def raced(clients: list[LangGraphClient], strategy: Strategy) -> int:
+    """Two answers at once, of which those that acted did so on a question each; how many were accepted."""
+    thread = await new_thread(clients[0])
+    await wait(clients[0], thread, "interview", input={})
+    told = await asyncio.gather(*(answered(client, thread, strategy) for client in clients))
+    await settled(clients[0], thread)
+    accepted = told.count("accepted")
+    ended = [run["status"] for run in await clients[0].runs.list(thread)]
+    acted = ended.count("success") - 1  # the first run has asked
+    state = await clients[0].threads.get_state(thread)
+    assert acted == accepted or (strategy in ("rollback", "interrupt") and (acted, accepted) == (1, 2))
+    assert asked(state) == (["how old are you, Ada?"] if acted == 1 else [])
+    return accepted
 
 
 async def both(clients: list[LangGraphClient], thread: str, chance: random.Random) -> list[str]:
@@ -80,7 +94,11 @@ async def answered(
 
 async def settled(client: LangGraphClient, thread: str) -> None:
     for run in await client.runs.list(thread):
-        await join(client, thread, run)
+        try:
+            await join(client, thread, run)
+        except httpx.HTTPStatusError as error:
+            if error.response.status_code != NOT_FOUND:  # it was rolled back meanwhile
+                raise
 
 
 def asked(state: Any) -> list[Any]:
