@@ -6,7 +6,6 @@ Services must go on by themselves, and afterwards all has to be as if nothing ha
 from __future__ import annotations
 
 import asyncio
-import time
 from collections import Counter, defaultdict
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
@@ -127,6 +126,13 @@ class Crowd:
         cancelled = {run.label for runs in self.accepted.values() for run in runs if run.cancelled}
         steps = Counter((label, what) for what, label, _ in marks(self.log) if label not in cancelled)
         wrong += [f"step {what} of {label} was done {n} times" for (label, what), n in steps.items() if n > 1]
+        ended = [row["label"] for row in rows if row["status"] == "success" and row["label"] != PROBE]
+        wrong += [
+            f"step {n} of {label} was never done"
+            for label in ended
+            for n in range(STEPS)
+            if not steps[label, str(n)]
+        ]
         wrong += [
             f"the stream of {label} told {numbers}"
             for label, numbers in self.streamed.items()
@@ -151,7 +157,7 @@ class Crowd:
             run = await self._create(thread, **LONG)
             run.cancelled = True
             await asyncio.sleep(0.3)
-            await self._cancel(thread, run)
+            await self._cancel_all(thread)
             await asyncio.sleep(0.3)
 
     async def _create(self, thread: str, **other: Any) -> Accepted:
@@ -203,12 +209,13 @@ class Crowd:
     async def _thread(self) -> str:
         return (await self._again(self._client.threads.create))["thread_id"]
 
-    async def _cancel(self, thread: str, run: Accepted) -> None:
-        """Until it was heard: the first of two may have been, though its answer was lost."""
+    async def _cancel_all(self, thread: str) -> None:
+        """Until it was heard: the first of two may have been, though its answer was lost. So may a run that is as long."""
 
         async def cancel() -> None:
-            with suppress(NotFoundError):
-                await self._client.runs.cancel(thread, run.run_id)
+            for run in await self._client.runs.list(thread):
+                with suppress(NotFoundError):
+                    await self._client.runs.cancel(thread, run["run_id"])
 
         await self._again(cancel)
 
@@ -236,20 +243,9 @@ class Crowd:
             )
 
 
-@dataclass
-class Weathered:
-    """How a crowd came through a fault: seconds from the fault's end."""
-
-    well_secs: float
-    """Until a new run was through."""
-    all_secs: float
-    """Until all that was accepted had ended."""
-    refused: Counter[int]
-
-
 async def weather(
     stack: Stack, url: str, log: Path, strike: Awaitable[str], *, secs: float, live: bool = True
-) -> Weathered:
+) -> None:
     """Let a fault strike among a crowd, and see what has become of it.
 
     Args:
@@ -262,19 +258,15 @@ async def weather(
     try:
         await asyncio.sleep(0.5)
         await strike
-        ended = time.monotonic()
         crowd.enough.set()
         async with asyncio.timeout(secs):
             await probe(crowd, url)
-            well = time.monotonic() - ended
             await going
             await crowd.finish(secs)
     finally:
         going.cancel()
         await asyncio.gather(going, return_exceptions=True)
-    took = time.monotonic() - ended
     await crowd.check(live=live)
-    return Weathered(well, took, Counter(crowd.refused))
 
 
 async def probe(crowd: Crowd, url: str) -> None:
