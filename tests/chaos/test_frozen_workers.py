@@ -9,17 +9,21 @@ from pathlib import Path
 from typing import Any
 
 import asyncpg
+import nats
 from langgraph_sdk.client import LangGraphClient
 from langgraph_sdk.schema import Run
 
+from tests.chaos.evidence import Published
+from tests.chaos.rest import events_created, published
 from tests.chaos.zombie import hands
 from tests.e2e.steps import begun, join, new_thread, values, wait
 from tests.marking import marked
 from tests.stack import Stack, marks, running_stack
 
 LEASE_SECS = "2"
-# What services write though nobody runs anything.
+# What services write though nobody runs anything; a run's event leaves its table when it is told.
 RESTLESS = {"treadle.leader", "treadle.run_event", "treadle.lease"}
+TO_BE_TOLD = "select exists (select from treadle.run_event)"
 WAITING_FOR_A_LOCK = """
 select count(*) from pg_stat_activity where wait_event_type = 'Lock' and query like '%treadle.' || $1 || '(%'
 """
@@ -61,6 +65,7 @@ async def test_a_frozen_worker_changes_nothing_when_it_thaws(tmp_path: Path) -> 
         # The outcome that was on its way is the frozen worker's own, as is telling of that end once it thaws.
         its_own = f"treadle:{{{end['run_id']}}}:events"
         before, told = await kept(look, its_own), await everything(client, putting, put)
+        announced = await lifecycle(stack)
 
         frozen.resume()
 
@@ -69,6 +74,7 @@ async def test_a_frozen_worker_changes_nothing_when_it_thaws(tmp_path: Path) -> 
         # It goes on with what it may, and whichever wake-ups it acknowledged, nothing of these threads is forgotten.
         assert await kept(look, its_own) == before
         assert await everything(client, putting, put) == told
+        assert await lifecycle(stack) == announced
         for thread in (putting, stepping, ending):
             await wait(client, thread, "marked", input={"label": "next", "log": str(log)})
         item = await look.store.aget(("frozen",), "put")
@@ -105,6 +111,18 @@ async def one_waits(watcher: asyncpg.Connection, statement: str) -> bool:
 
 async def kept(look: Any, *but: str) -> dict[str, Any]:
     return {name: rows for name, rows in (await look.snapshot()).items() if name not in {*RESTLESS, *but}}
+
+
+async def lifecycle(stack: Stack) -> list[Published]:
+    """What the world was told of all runs, as soon as nothing more is to be told; each event once."""
+    client = await nats.connect(stack.servers.nats.url)
+    try:
+        async with stack.database() as database, asyncio.timeout(30):
+            while await database.fetchval(TO_BE_TOLD):  # noqa: ASYNC110 - the table tells nobody
+                await asyncio.sleep(0.05)
+        return list(dict.fromkeys(await published(client, await events_created(client)) or ()))
+    finally:
+        await client.close()
 
 
 async def everything(client: LangGraphClient, thread: str, run: Run) -> list[Any]:
