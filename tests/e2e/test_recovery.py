@@ -9,8 +9,9 @@ from bench.recovery import DRAIN_SECS, KILL_SECS, drains, fleet, kills
 
 # The shortest lease that the promise is made for.
 LEASE_SECS = 2.0
-# A machine that is busy with other things may be late once; a worker that is late by design is late each time.
-DRAINS = 4
+# A machine that is busy with other things may be late now and then; the median is not.
+DRAINS = 5
+MOST = DRAINS // 2 + 1
 
 
 async def test_runs_of_a_worker_that_goes_go_on_elsewhere_in_time(tmp_path: Path) -> None:
@@ -21,9 +22,13 @@ async def test_runs_of_a_worker_that_goes_go_on_elsewhere_in_time(tmp_path: Path
         await workers.retire_scheduler()
         alone = await kills(workers, 1, LEASE_SECS, chance)
         drained: list[float] = []
-        while len(drained) < DRAINS and min(drained, default=DRAIN_SECS) >= DRAIN_SECS:
+        while max(in_time(drained), len(drained) - in_time(drained)) < MOST:  # until the median is known
             drained.append((await drains(workers, 1))[-1])
     found = f"over the lease: {over[-1]:.3f} s, by NATS alone {alone[-1]:.3f} s; after SIGTERM: {drained}"
     assert over[-1] < KILL_SECS, found
     assert alone[-1] < KILL_SECS, found
-    assert min(drained) < DRAIN_SECS, found
+    assert in_time(drained) == MOST, found
+
+
+def in_time(drained: list[float]) -> int:
+    return sum(secs < DRAIN_SECS for secs in drained)
