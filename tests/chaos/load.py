@@ -202,8 +202,9 @@ class ThreadLoad:
             await self._bus.publish(SOURCE, request, message_id=asked.label, timeout_secs=self._left())
         except TreadleError as error:
             asked.problem = repr(error)
+            self._record.problems.append(f"{asked.label} was not stored by NATS: {error}")
             return
-        asked.outcome = "stored"
+        asked.outcome = "stored"  # `answered_at` stays open: durable requests are accepted in no order
 
     async def _answer(self, act: Answer) -> None:
         """Wait for the run before, and answer what it asked, if it came to that."""

@@ -47,6 +47,7 @@ FENCES: dict[ModuleType, dict[str, str]] = {
         "TAKE_ANSWER": ATTEMPT,
         "_INSERT_WRITES": ATTEMPT,
         "_REPLACED": "is a part of REPLACE_WRITES, and reads from its fence",
+        "_OR_REPLACE": "is a part of both",
         "_NO_LONGER_WAITING": "is a part of TAKE_ANSWER, and reads from its fence",
     },
     order: {},
