@@ -5,14 +5,19 @@ from __future__ import annotations
 import asyncio
 import signal
 import time
+from contextlib import suppress
 from uuid import uuid4
 
+import pytest
+from psycopg import OperationalError
+
+from tests.chaos.proxy import Plain, Proxy
 from treadle.checkpoint.pool import ConnectionPool, checkpoint_pool
 from treadle.db.new_run import NewRun
-from treadle.db.pool import Pool, connect_pool, postgres_errors
+from treadle.db.pool import Pool, PoolWait, connect_pool, postgres_errors
 from treadle.db.runs import Lease, Runs
 from treadle.db.threads import Threads
-from treadle.errors import Unavailable
+from treadle.errors import Overloaded, Unavailable
 from treadle.telemetry.metrics import Metrics
 from treadle_worker.active import ActiveRun
 from treadle_worker.leases import LeaseKeeper
@@ -49,10 +54,35 @@ async def test_nobody_is_given_a_checkpoint_connection_that_ended_while_it_reste
             await pool.execute(END_RESTED)
 
 
+async def test_postgres_that_is_away_is_not_taken_for_too_many_who_use_it(dsn: str) -> None:
+    """The log says the one and not the other, and asking again in a moment helps only with the other."""
+    refused: list[None] = []
+    wait = PoolWait(0.5, lambda: refused.append(None))
+    async with (
+        Proxy(lambda: dsn).listening() as proxy,
+        checkpoint_pool(proxy.url, size=1, service="far", wait=wait) as far,
+    ):
+        async with far.connection():
+            with pytest.raises(Overloaded, match="are in use"):
+                await reads(far)
+        async with proxy.turned(Plain.CUT):
+            with pytest.raises(Unavailable, match="could not be reached") as away:
+                await reads_until_it_is_told(far)
+        assert not isinstance(away.value, Overloaded)
+    assert len(refused) == 1
+
+
 async def reads(pool: ConnectionPool) -> int:
     async with pool.connection() as connection:
         found = await (await connection.execute("select 1 as one from pg_sleep(0.05)")).fetchone()
     return found["one"]
+
+
+async def reads_until_it_is_told(pool: ConnectionPool) -> None:
+    """Whoever has a connection when it breaks hears of that by the driver."""
+    while True:
+        with suppress(OperationalError):
+            await reads(pool)
 
 
 async def answers(pool: Pool) -> bool:

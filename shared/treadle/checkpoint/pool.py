@@ -13,7 +13,7 @@ from psycopg.rows import dict_row
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from treadle.db.pool import CONNECT_TIMEOUT_SECS, PoolWait, postgres_errors
-from treadle.errors import Overloaded
+from treadle.errors import Overloaded, Unavailable
 
 ConnectionPool = AsyncConnectionPool[Any]
 
@@ -22,22 +22,37 @@ class _BoundedPool(AsyncConnectionPool[Any]):
     """A pool that gives no connection that has ended as it rested, and says what is wrong when a wait for one was in vain."""
 
     bound: PoolWait | None = None
+    # The pool's own figures do not tell connections in use from those that it tries to make.
+    in_use = 0
 
     async def getconn(self, timeout: float | None = None) -> AsyncConnection[Any]:
         until = time.monotonic() + (self.timeout if timeout is None else timeout)
         try:
             while _has_ended(connection := await super().getconn(until - time.monotonic())):
                 await connection.close()
-                await self.putconn(connection)
-            return connection
+                await super().putconn(connection)
         except PoolTimeout as error:
-            if self.bound is not None:
-                self.bound.refused()
-            raise Overloaded(
-                f"No connection to Postgres for checkpoints and the store became free in {self.timeout:g} s: all "
-                f"{self.max_size} (TREADLE_DB_POOL_SIZE) are in use, or Postgres cannot be reached. Ask again in a moment. "
-                "If it lasts, look for what Postgres waits for, or start more processes."
-            ) from error
+            raise self._in_vain() from error
+        self.in_use += 1
+        return connection
+
+    async def putconn(self, conn: AsyncConnection[Any]) -> None:
+        self.in_use -= 1
+        await super().putconn(conn)
+
+    def _in_vain(self) -> Unavailable:
+        if self.in_use < self.max_size:
+            return Unavailable(
+                f"Postgres could not be reached for checkpoints and the store: no connection came about in {self.timeout:g} s. "
+                "Check DATABASE_URI and that the server is up; what was committed is safe."
+            )
+        if self.bound is not None:
+            self.bound.refused()
+        return Overloaded(
+            f"No connection to Postgres for checkpoints and the store became free in {self.timeout:g} s: all "
+            f"{self.max_size} (TREADLE_DB_POOL_SIZE) are in use. Ask again in a moment. "
+            "If it lasts, look for what Postgres waits for, or start more processes."
+        )
 
 
 def _has_ended(connection: AsyncConnection[Any]) -> bool:
@@ -54,7 +69,8 @@ async def checkpoint_pool(
     """Connections in autocommit mode, each statement its own transaction.
 
     Args:
-        wait: after which its users get Overloaded; None: as long as connecting may take.
+        wait: after which its users get Overloaded, or Unavailable if connections are not made; None: as long as
+            connecting may take.
 
     Raises:
         Unavailable: Postgres cannot be reached.
