@@ -179,6 +179,8 @@ async def test_an_attempt_alone_goes_with_its_worker_and_is_not_held_against_the
         await runs.create("beside", "three_steps")
         await marked(runs.log, "dwell", 3, LONG_SECS)
         child = runs.marks("alone")[-1][1]
+        # Where memory runs out, the kernel takes it before its worker.
+        assert score_of(child) == 1000
         await dying.kill()
         await gone(child)
         runs.gate.touch()
@@ -195,6 +197,11 @@ async def test_an_attempt_alone_goes_with_its_worker_and_is_not_held_against_the
 async def died(site: Site, times: int) -> bool:
     """Whether so many of the site's services have: none of their runs gets any further."""
     return len(site.deaths) >= times
+
+
+def score_of(pid: int) -> int:
+    """How readily the kernel ends a process when memory runs out: from -1000 to 1000."""
+    return int(Path(f"/proc/{pid}/oom_score_adj").read_text(encoding="ascii"))
 
 
 async def gone(pid: int) -> None:

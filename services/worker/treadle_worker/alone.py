@@ -20,7 +20,7 @@ from treadle.webhooks.outbox import Outbox
 from treadle_worker import cancels
 from treadle_worker.drain import Drain
 from treadle_worker.equipment import Equipment, end_what_does_not_end, equip
-from treadle_worker.lifeline import DRAIN, HASTEN, ChildEnd, die_with_parent
+from treadle_worker.lifeline import DRAIN, HASTEN, ChildEnd, die_first, die_with_parent
 from treadle_worker.slot import Work
 from treadle_worker.spans import Spans
 
@@ -144,6 +144,7 @@ async def _deliver_none(_: UUID) -> None:
 def main() -> None:
     name, thread_id, descriptor = sys.argv[1:]
     die_with_parent()
+    die_first()
     line = ChildEnd(int(descriptor))
     serve("worker-alone", lambda given: Alone(given, name, UUID(thread_id), line).run())
 

@@ -16,6 +16,7 @@ import sys
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from pathlib import Path
 
 DRAIN = b"d"
 HASTEN = b"h"
@@ -29,6 +30,12 @@ def die_with_parent() -> None:
     """Ask the kernel to kill this process when the thread that started it ends. Where it cannot, only the line tells."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL))
+
+
+def die_first() -> None:
+    """Ask the kernel to take this process, which has one run, before the worker with all its others, when memory runs out."""
+    with suppress(OSError):
+        Path("/proc/self/oom_score_adj").write_text("1000", encoding="ascii")
 
 
 class ChildEnd:

@@ -35,8 +35,10 @@ AT_ONCE = 1
 # One whose turn has not come is looked at again after this long, and this much more each time.
 TURN_SECS = 0.5
 LONGEST_TURN_SECS = 15.0
-# A process that could not be started, or died before it had its run, has cost the run nothing: it is tried again.
+# A process that could not be started, died before it had its run, or left it as it was, has cost the run nothing: it is tried
+# again after this long, and this much more each time.
 AGAIN_SECS = 1.0
+LONGEST_AGAIN_SECS = 30.0
 # To load the graphs, to connect, to let go: on top of the time that an attempt may take.
 AROUND_SECS = 300.0
 # From its last words to its end.
@@ -77,11 +79,15 @@ class Solitude:
             return min(TURN_SECS * deliveries, LONGEST_TURN_SECS)
         self._on += 1
         try:
-            return await self._attempt(thread_id)
+            settled = await self._attempt(thread_id)
         finally:
             self._on -= 1
+        if settled or self._drain.started.is_set():
+            return 0
+        return min(AGAIN_SECS * deliveries, LONGEST_AGAIN_SECS)
 
-    async def _attempt(self, thread_id: UUID) -> float:
+    async def _attempt(self, thread_id: UUID) -> bool:
+        """Make it; whether anything has come of it, good or bad."""
         name = f"{self._worker}-alone-{next(self._numbers)}"
         ours, theirs = socket.socketpair()
         with ours:
@@ -91,14 +97,14 @@ class Solitude:
             except OSError as error:
                 log.error("no process could be started for a run of thread %s: %s", thread_id, error)
                 self._metrics.solitary_attempts["not_begun"].inc()
-                return AGAIN_SECS
+                return False
             ended = await self._ended(process, ParentEnd(ours))
         if ended is None:
             return await self._testify(thread_id, name, process)
         self._metrics.solitary_attempts["ended" if ended else "left"].inc()
         for status in ended:
             self._metrics.runs_ended[status].inc()
-        return 0
+        return bool(ended)
 
     async def _ended(self, process: Process, line: ParentEnd) -> list[str] | None:
         """Wait until it has ended, and return its last words. One that takes longer than any attempt may hangs, and is killed."""
@@ -126,8 +132,8 @@ class Solitude:
         await self._drain.hastened.wait()
         line.say(HASTEN)
 
-    async def _testify(self, thread_id: UUID, name: str, process: Process) -> float:
-        """Say in the database that the process has died of its own run, which ends its lease.
+    async def _testify(self, thread_id: UUID, name: str, process: Process) -> bool:
+        """Say in the database that the process has died of its own run, which ends its lease; False: it had none.
 
         Should that fail, the lease ends by itself, and the run has one more attempt.
         """
@@ -136,14 +142,14 @@ class Solitude:
                 run_id = await self._runs.died_alone(thread_id, name)
         except (Unavailable, PostgresError) as error:
             log.warning("that the solitary attempt %s died could not be written: %s", name, error)
-            return AGAIN_SECS
+            return False
         if run_id is None:
             log.warning("%s ended with status %s, without a run", name, process.returncode)
             self._metrics.solitary_attempts["not_begun"].inc()
-            return AGAIN_SECS
+            return False
         log.warning("run %s killed the process that it had for itself (%s)", run_id, process.returncode)
         self._metrics.solitary_attempts["died"].inc()
-        return 0
+        return True
 
 
 async def _start(name: str, thread_id: UUID, line: socket.socket) -> Process:

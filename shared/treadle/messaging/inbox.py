@@ -18,8 +18,7 @@ from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 
-from treadle.messaging.connection import NATS_ERRORS
-from treadle.messaging.pulling import OVER, status_of
+from treadle.messaging.pulling import OVER, give_up, status_of
 
 log = logging.getLogger(__name__)
 
@@ -27,7 +26,6 @@ D = TypeVar("D")
 
 # The server says when a request is over; it is not waited for longer than this.
 LATE_SECS = 1.0
-CLOSE_SECS = 2.0
 
 
 class RequestLost(nats.errors.Error):
@@ -98,14 +96,5 @@ class Inbox(Generic[D]):
     async def close(self) -> None:
         """Stop pulling. What was under way is put back, for somebody else to have it at once."""
         subscription, self._subscription = self._subscription, None
-        if subscription is None or not self._client.is_connected:
-            return
-        try:
-            async with asyncio.timeout(CLOSE_SECS):
-                await subscription.drain()  # all that the server has sent has arrived then
-                while not self._arrived.empty():
-                    message = self._arrived.get_nowait()
-                    if status_of(message) is None:
-                        await message.nak()
-        except NATS_ERRORS as error:
-            log.debug("what was pulled comes again later: %r", error)
+        if subscription is not None:
+            await give_up(self._client, subscription, self._arrived)

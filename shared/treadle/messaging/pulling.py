@@ -102,10 +102,11 @@ async def pulling(client: Client, stream: str, consumer: str) -> AsyncGenerator[
     try:
         yield Pull(client, f"$JS.API.CONSUMER.MSG.NEXT.{stream}.{consumer}", inbox, arrived)
     finally:
-        await _give_up(client, subscription, arrived)
+        await give_up(client, subscription, arrived)
 
 
-async def _give_up(client: Client, subscription: Subscription, arrived: asyncio.Queue[Msg]) -> None:
+async def give_up(client: Client, subscription: Subscription, arrived: asyncio.Queue[Msg]) -> None:
+    """Stop pulling, and put back what was under way, for somebody else to have it at once. NATS may be away."""
     try:
         if client.is_connected:
             async with asyncio.timeout(CLOSE_SECS):
