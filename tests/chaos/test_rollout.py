@@ -1,7 +1,7 @@
 """A rollout: two versions of the code on one schema, and each migration under the version before it.
 
-The version before is the commit that `previous.txt` names, with its newest migration; its code comes from this repository's history. A shallow clone has
-none, and the test is skipped: a continuous integration that is to run it fetches the whole history (`fetch-depth: 0`).
+The version before is the commit that `previous.txt` names, with its newest migration; each release moves it, to the commit that
+is released. Its code comes from this repository's history. A shallow clone has none, and the test is skipped; `.ci/run` fails there.
 """
 
 from __future__ import annotations
