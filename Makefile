@@ -1,6 +1,7 @@
 # make dev     serve the examples: real NATS, Postgres and Valkey, API, worker, scheduler   [PORT= DATA_DIR= ARGS=]
 # make test    run every test, two files at a time                                          [ARGS="-k name" JOBS=]
 # make chaos   rounds of load under faults; nothing may be lost, doubled or out of order   [SEED= ARGS="--rounds 5"]
+#              `make chaos-deep` plays each fault by itself, and many histories of a thread against their model
 # make lint    ruff and pyright
 # make bench   measure speed, judge it by the goals, write bench/README.md                 [ARGS="--rounds 1"]
 # make docs    write docs/settings.md and docs/asyncapi.json from the code
@@ -27,7 +28,7 @@ COMPILE = $(BIN)/uv pip compile pyproject.toml --quiet --universal --generate-ha
 	--no-emit-index-url --custom-compile-command "make lock" --group build $(ARGS)
 
 .DELETE_ON_ERROR:
-.PHONY: dev test chaos js lint bench docs lock lock-js clean
+.PHONY: dev test chaos chaos-deep js lint bench docs lock lock-js clean
 
 dev: $(RUNTIME)
 	$(BIN)/treadle dev --config examples/langgraph.json --port $(PORT) --data-dir $(DATA_DIR) $(ARGS)
@@ -39,6 +40,10 @@ js: $(JS)
 
 chaos: $(DEV)
 	$(BIN)/python -m tests.chaos $(if $(SEED),--seed $(SEED)) $(ARGS)
+
+chaos-deep: $(DEV)
+	CHAOS_EXAMPLES=2000 CHAOS_EACH_FAULT=1 CHAOS_TRIES=50 POISON_INNOCENT=4 $(BIN)/python -m pytest -q \
+		$(addprefix tests/chaos/test_,thread_model.py single_faults.py races.py poison.py) $(ARGS)
 
 lint: $(DEV)
 	$(BIN)/ruff check

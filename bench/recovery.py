@@ -5,6 +5,7 @@ Starts real servers, an API, a scheduler and two workers: one has ten runs in ha
 at a random moment between its heartbeats, and measures until the first node of each run's next attempt is on in the other;
 puts a new worker in the dead one's place, and does it again. The same without a scheduler, which leaves it to NATS alone,
 and with SIGTERM instead, without a grace period. Fails when a figure is beyond what docs/reliability.md promises.
+`--page docs/reliability.md` writes the figures between their markers there.
 """
 
 from __future__ import annotations
@@ -21,12 +22,15 @@ from asyncio.subprocess import Process
 from collections import Counter
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
 
 from langgraph_sdk import get_client
 
 from bench.load import positive
+from bench.machine import Machine, Source, this_machine, this_source
+from bench.report import place_and_time, table, write_between
 from bench.services import environment, service, serving
 from treadle.dev.servers import Servers, temporary_servers
 from treadle.migrate import migrate
@@ -39,6 +43,8 @@ DRAIN_SECS = 1.0
 # Far beyond what is promised: how long it took is what we want to know.
 PATIENCE_SECS = 30.0
 READY = b"slots on route"
+BEGIN = "<!-- recovery:begin -->"
+END = "<!-- recovery:end -->"
 
 
 class Mark(NamedTuple):
@@ -173,18 +179,34 @@ async def drains(fleet: Fleet, count: int) -> list[float]:
     return sorted(found)
 
 
-def say(what: str, found: Sequence[float], promised_secs: float) -> bool:
-    """Print the figures; returns whether the promise was kept."""
-    p50, p99 = (found[min(int(len(found) * part), len(found) - 1)] for part in (0.5, 0.99))
-    print(
-        f"{what:44}  {len(found):4} runs  p50 {p50:6.3f} s  p99 {p99:6.3f} s  max {found[-1]:6.3f} s  "
-        f"promised {promised_secs:g} s",
-        flush=True,
+class Found(NamedTuple):
+    """How long runs took to go on, in seconds, lowest first."""
+
+    what: str
+    secs: Sequence[float]
+    promised_secs: float
+
+    @property
+    def kept(self) -> bool:
+        return self.secs[-1] < self.promised_secs
+
+    def row(self) -> list[str]:
+        p50, p99 = (self.secs[min(int(len(self.secs) * part), len(self.secs) - 1)] for part in (0.5, 0.99))
+        times = (f"{secs:.3f} s" for secs in (p50, p99, self.secs[-1]))
+        return [self.what, f"{len(self.secs)}", *times, f"{self.promised_secs:g} s"]
+
+
+def write_page(found: Sequence[Found], machine: Machine, source: Source, page: Path) -> None:
+    """Put the figures between their markers; raises as `write_between` does."""
+    said = (
+        f"{place_and_time(f'{datetime.now(UTC):%Y-%m-%d}', source, machine)} `python -m bench.recovery`: ten runs, each in a "
+        f"step that never ends, whose worker is killed at random moments between heartbeats, or told to stop."
     )
-    return found[-1] < promised_secs
+    head = ["time to the next attempt, after", "runs", "p50", "p99", "longest", "promised"]
+    write_between(page, BEGIN, END, (said, table(head, [each.row() for each in found])))
 
 
-async def main() -> None:
+def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -194,21 +216,38 @@ async def main() -> None:
     parser.add_argument("--long-kills", type=int, default=6, help="with the long lease [6]")
     parser.add_argument("--drains", type=positive, default=20, help="[20]")
     parser.add_argument("--seed", type=int, default=random.randrange(10**6))
-    options = parser.parse_args()
+    parser.add_argument("--page", type=Path, help="write the figures between the markers of this page")
+    return parser.parse_args()
+
+
+async def measured(options: argparse.Namespace) -> AsyncGenerator[Found]:
     chance = random.Random(options.seed)
-    print(f"seed {options.seed}", flush=True)
-    kept: list[bool] = []
     with tempfile.TemporaryDirectory(prefix="treadle-bench-") as folder:
         logs = Path(folder)
         for lease_secs, count in ((options.lease, options.kills), (options.long, options.long_kills)):
             for scheduler in (True, False) if count else ():
                 async with fleet(logs, lease_secs=lease_secs, scheduler=scheduler) as made:
-                    found = await kills(made, count, lease_secs, chance)
+                    secs = await kills(made, count, lease_secs, chance)
                 who = "scheduler and NATS" if scheduler else "NATS alone"
-                kept.append(say(f"kill -9, over a lease of {lease_secs:g} s, {who}", found, KILL_SECS))
+                yield Found(f"kill -9, over a lease of {lease_secs:g} s, {who}", secs, KILL_SECS)
         async with fleet(logs, lease_secs=options.long) as made:
-            kept.append(say("SIGTERM, no grace period", await drains(made, options.drains), DRAIN_SECS))
-    sys.exit(0 if all(kept) else 1)
+            yield Found("SIGTERM, no grace period", await drains(made, options.drains), DRAIN_SECS)
+
+
+async def main() -> None:
+    options = arguments()
+    machine, source = this_machine(), this_source()
+    print(f"seed {options.seed}", flush=True)
+    found: list[Found] = []
+    async for each in measured(options):
+        what, runs, p50, p99, longest, promised = each.row()
+        print(
+            f"{what:44}  {runs:>4} runs  p50 {p50}  p99 {p99}  max {longest}  promised {promised}", flush=True
+        )
+        found.append(each)
+    if options.page is not None:
+        write_page(found, machine, source, options.page)
+    sys.exit(0 if all(each.kept for each in found) else 1)
 
 
 if __name__ == "__main__":

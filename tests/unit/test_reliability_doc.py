@@ -7,7 +7,10 @@ import re
 from pathlib import Path
 
 import msgspec
+import pytest
+from bench import recovery
 
+from tests.chaos import report as chaos
 from treadle.settings import Settings
 
 ROOT = Path(__file__).parents[2]
@@ -36,9 +39,11 @@ def test_every_test_that_the_page_names_exists() -> None:
 
 def test_every_promise_names_a_test() -> None:
     promises = PAGE.partition("## What is promised")[2].partition("## What is not promised")[0]
-    rows = [line for line in promises.splitlines() if line.startswith("| ")]
-    rows = [row for row in rows if not row.startswith(("| promise |", "| --- |"))]
-    assert [row for row in rows if not re.search(r"`tests/[^`]+::test_\w+`", row)] == []
+    promised = re.findall(r"^\| (\d+) \|", promises, re.MULTILINE)
+    tests = PAGE.partition("## The tests of each promise")[2]
+    defended = re.findall(r"^ ?(\d+)\. `tests/[^`]+::test_\w+`", tests, re.MULTILINE)
+    assert promised == defended == [str(number) for number in range(1, len(promised) + 1)]
+    assert len(promised) > 10
 
 
 def test_every_file_that_the_page_names_exists() -> None:
@@ -54,6 +59,18 @@ def test_every_setting_that_the_page_names_exists() -> None:
     assert named - settings == set()
 
 
-def test_the_figures_have_their_place() -> None:
-    assert PAGE.count("<!-- chaos:begin -->") == PAGE.count("<!-- chaos:end -->") == 1
-    assert PAGE.index("<!-- chaos:begin -->") < PAGE.index("<!-- chaos:end -->")
+@pytest.mark.parametrize(
+    ("begin", "end"), [(chaos.BEGIN, chaos.END), (recovery.BEGIN, recovery.END)], ids=["chaos", "recovery"]
+)
+def test_the_figures_have_their_place(begin: str, end: str) -> None:
+    assert PAGE.count(begin) == PAGE.count(end) == 1
+    assert PAGE.index(begin) < PAGE.index(end)
+
+
+def test_every_variable_of_the_tests_is_named() -> None:
+    read = {
+        name
+        for file in sorted((ROOT / "tests" / "chaos").glob("*.py"))
+        for name in re.findall(r"\b(?:CHAOS|POISON)_[A-Z_]+\b", file.read_text(encoding="utf-8"))
+    }
+    assert read - {"CHAOS_WITNESS"} == set(re.findall(r"^\| `((?:CHAOS|POISON)_\w+)`", PAGE, re.MULTILINE))
