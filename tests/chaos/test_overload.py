@@ -86,7 +86,7 @@ async def stuck(api: Service, database: asyncpg.Connection) -> tuple[dict[int, A
     Returns the answers, and the most memory that the API has had.
     """
     peak = 0.0
-    async with asyncio.TaskGroup() as tasks, database.transaction():
+    async with asyncio.timeout(2 * REFUSED_SECS), asyncio.TaskGroup() as tasks, database.transaction():
         await database.execute("lock table treadle.run in access exclusive mode")
         rush = {number: tasks.create_task(create(api, number)) for number in range(RUSH)}
         while sum(task.done() for task in rush.values()) < RUSH - POOL:
