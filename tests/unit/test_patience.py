@@ -1,12 +1,16 @@
-"""Giving up what may wait for long."""
+"""Waiting for servers, and giving up what may wait for long."""
 
 from __future__ import annotations
 
 import asyncio
+import time
+from itertools import pairwise
 
 import pytest
 
-from treadle.patience import unless
+from treadle import patience
+from treadle.errors import Unavailable
+from treadle.patience import OK, patiently, unless
 
 
 async def for_ever(forgetting: int = 0) -> str:
@@ -65,3 +69,27 @@ async def test_a_cancel_from_elsewhere_is_one_also_while_it_gives_up() -> None:
     waiting.cancel()
     with pytest.raises(asyncio.CancelledError):
         await waiting
+
+
+async def test_pauses_grow_up_to_the_longest_and_whoever_waits_is_told_why(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Twelve pauses of which each is twice the one before would last for minutes."""
+    monkeypatch.setattr(patience, "FIRST_SECS", 0.05)
+    monkeypatch.setattr(patience, "LONGEST_SECS", 0.2)
+    tried: list[float] = []
+    told: list[str] = []
+
+    async def attempt() -> str:
+        tried.append(time.monotonic())
+        if len(tried) <= 12:
+            raise Unavailable(f"away {len(tried)}")
+        return "there"
+
+    async with asyncio.timeout(30):
+        assert await patiently("a server", attempt, told.append) == "there"
+
+    pauses = [after - before for before, after in pairwise(tried)]
+    least = [0.025, 0.05, *[0.1] * 10]  # half of each is at random
+    assert all(pause >= secs * 0.9 for pause, secs in zip(pauses, least, strict=True)), pauses
+    assert told == [*(f"away {n}" for n in range(1, 13)), OK]
