@@ -14,6 +14,9 @@ from tests.chaos.record import Asked, Record
 from tests.chaos.site import Death, Freeze
 from tests.chaos.witness import Mark
 
+# Longer than a node that takes all memory holds it: see `hoard` of tests/graphs/chaos.py.
+HOARDING = timedelta(seconds=1)
+
 
 @dataclass(frozen=True)
 class ThreadState:
@@ -153,6 +156,18 @@ class Evidence:
             struck.since <= until + margin and struck.until + margin >= since
             for struck in self.struck
             if any(word in struck.name for word in words)
+        )
+
+    def without_memory(self, run: RunHistory) -> bool:
+        """Whether a node took all the memory of its process while the run's last attempt was on there: beside it any
+        allocation may fail, also those of langgraph and of nodes."""
+        return any(
+            mark.what == "hoard"
+            and mark.pid == run.leases[-1].pid
+            and run.claims[-1].at <= mark.at + HOARDING
+            and mark.at <= run.last.at
+            for mark in self.marks
+            if run.leases
         )
 
     def held_up(self, pid: int) -> Iterator[tuple[datetime, datetime]]:

@@ -133,7 +133,6 @@ async def hoard() -> None:
         while True:
             taken.append(bytearray(HOARD_CHUNK))
     except MemoryError:
-        taken.pop()  # what little its neighbours need meanwhile
         await asyncio.sleep(HOARD_SECS)
         raise
     finally:

@@ -203,9 +203,17 @@ def redis_was_away(told: Told) -> None:
     told.struck.append(Struck("Redis: hangs", at(2), at(2.5), "Redis"))
 
 
+def beside_one_without_memory(told: Told, pid: int = 1) -> None:
+    """It fails, on worker 1, while a node took all memory of a process: the same one, or another."""
+    one_step(told, status="error")
+    told.shows(["a.0"], "error")
+    told.runs["a"].leases.append(LeaseChange(at(1), "a", 1, f"host-{pid}-nonce/1"))
+    told.mark("hoard", "other", "other", 0, 2)
+
+
 @pytest.mark.parametrize(
     "tell",
-    [one_step, question, a_cancel_is_obeyed, a_cancel_in_the_queue_is_obeyed, a_strategy_takes_the_place,
+    [one_step, beside_one_without_memory, question, a_cancel_is_obeyed, a_cancel_in_the_queue_is_obeyed, a_strategy_takes_the_place,
      a_question_is_answered, a_zombie_stops_soon, a_mark_was_in_flight, its_worker_was_gone, redis_was_away],
 )  # fmt: skip
 def test_in_a_sound_history_nothing_is_found(tell: Tell) -> None:
@@ -263,6 +271,10 @@ def success_without_a_step(told: Told) -> None:
 
 def no_memory_and_success(told: Told) -> None:
     one_step(told, work=Work(1, 0.1, 0, harm="hoard"))
+
+
+def others_have_no_memory(told: Told) -> None:
+    beside_one_without_memory(told, pid=2)
 
 
 def an_answer_fails_for_nothing(told: Told) -> None:
@@ -348,6 +360,7 @@ BROKEN: list[tuple[str, Tell]] = [
     (OUTCOMES, an_interrupt_rolls_back),
     (OUTCOMES, success_without_an_attempt),
     (OUTCOMES, no_memory_and_success),
+    (OUTCOMES, others_have_no_memory),
     (OUTCOMES, an_answer_fails_for_nothing),
     (STEPS, success_without_an_attempt),
     (STEPS, success_without_a_step),

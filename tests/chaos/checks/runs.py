@@ -65,9 +65,9 @@ def _outcomes(evidence: Evidence, run: RunHistory, asked: Asked) -> Iterator[str
     if not run.claims:
         return
     harm = "" if task is None or task.work is None else task.work.harm
-    if harm in ("fail", "hoard"):
+    if harm in ("fail", "hoard") or evidence.without_memory(run):
         yield "error"
-    elif harm != "forever":
+    if harm not in ("fail", "hoard", "forever"):
         yield "success"
     if (end.at - run.claims[-1].at).total_seconds() >= RUN_SECS:
         yield "timeout"
