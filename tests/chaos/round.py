@@ -13,7 +13,7 @@ from typing import Any
 
 import psutil
 
-from tests.chaos import audit, rest
+from tests.chaos import audit, quiescence
 from tests.chaos.evidence import Evidence, Struck
 from tests.chaos.fault import Fault
 from tests.chaos.faults.servers import Outage
@@ -46,7 +46,7 @@ async def play(planned: Round, say: Any = print) -> Evidence:
         async with stack.database() as database:
             await audit.install(database)
         evidence = await _on(stack, witness, planned, say)
-    evidence.left |= rest.processes_left(before)
+    evidence.left |= quiescence.processes_left(before)
     return evidence
 
 
@@ -89,13 +89,13 @@ async def proxies(
 
 async def _before(site: Site) -> Any:
     """Leave marks by which a server that lost its data is known."""
-    async with rest.redis_of(site) as redis:
-        await redis.set(rest.CANARY, "alive", ex=3600)
-    async with rest.nats_of(site) as client, asyncio.timeout(20):
+    async with quiescence.redis_of(site) as redis:
+        await redis.set(quiescence.CANARY, "alive", ex=3600)
+    async with quiescence.nats_of(site) as client, asyncio.timeout(20):
         while True:
             try:
-                return await rest.events_created(client)
-            except rest.NotFoundError:
+                return await quiescence.events_created(client)
+            except quiescence.NotFoundError:
                 await asyncio.sleep(0.1)
 
 
@@ -146,18 +146,18 @@ def turn(site: Site, fault: Fault) -> AbstractAsyncContextManager[Any]:
 async def _after(
     site: Site, witness: Witness, planned: Round, record: Record, struck: list[Struck], created: Any
 ) -> Evidence:
-    restless = await rest.at_rest(site, planned.scale.rest_secs)
+    restless = await quiescence.at_rest(site, planned.scale.rest_secs)
     async with site.stack.database() as database:
         history = await audit.read(database)
-        left = await rest.rows_left(database)
-    async with rest.nats_of(site) as client:
-        published = await rest.published(client, created)
-        left |= await rest.messages_left(client)
-    async with rest.redis_of(site) as redis:
-        left |= await rest.keys_left(redis)
-        streams = await rest.streams_of(redis, list(history.runs))
-        lost = await redis.get(rest.CANARY) is None
-    states = await rest.states_of(site.apis[0].client, list(history.threads))
+        left = await quiescence.rows_left(database)
+    async with quiescence.nats_of(site) as client:
+        published = await quiescence.published(client, created)
+        left |= await quiescence.messages_left(client)
+    async with quiescence.redis_of(site) as redis:
+        left |= await quiescence.keys_left(redis)
+        streams = await quiescence.streams_of(redis, list(history.runs))
+        lost = await redis.get(quiescence.CANARY) is None
+    states = await quiescence.states_of(site.apis[0].client, list(history.threads))
     return Evidence(
         record=record,
         history=history,

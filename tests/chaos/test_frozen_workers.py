@@ -14,7 +14,7 @@ from langgraph_sdk.client import LangGraphClient
 from langgraph_sdk.schema import Run
 
 from tests.chaos.evidence import Published
-from tests.chaos.rest import events_created, published
+from tests.chaos.quiescence import events_created, published
 from tests.chaos.zombie import hands
 from tests.e2e.steps import begun, join, new_thread, values, wait
 from tests.marking import marked
