@@ -38,12 +38,14 @@ class Reminder:
 
     def __init__(self, what: str) -> None:
         self._what = what
-        self._since = time.monotonic()
+        self._since = 0.0
         self._said = ""
         self._said_at = 0.0
 
     def waiting(self, why: str) -> None:
         now = time.monotonic()
+        if not self._said:
+            self._since = now
         if why != self._said or now - self._said_at >= REMIND_SECS:
             log.warning("waiting for %s: %s", self._what, why)
             self._said, self._said_at = why, now
@@ -54,14 +56,15 @@ class Reminder:
             self._said = ""
 
 
-async def patiently(what: str, attempt: Callable[[], Awaitable[T]], tell: Tell = nobody) -> T:
+async def patiently(what: str | Reminder, attempt: Callable[[], Awaitable[T]], tell: Tell = nobody) -> T:
     """Try until it works, with growing pauses, and say what is waited for.
 
     Args:
-        what: the server, with its address; without the password in it.
+        what: the server, with its address; without the password in it. Many who wait for the same at once share a reminder, and
+            its lines.
         tell: is told the reason of each failure, and OK in the end.
     """
-    reminder, pause = Reminder(what), FIRST_SECS
+    reminder, pause = what if isinstance(what, Reminder) else Reminder(what), FIRST_SECS
     while True:
         try:
             made = await attempt()

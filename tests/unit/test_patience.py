@@ -10,7 +10,7 @@ import pytest
 
 from treadle import patience
 from treadle.errors import Unavailable
-from treadle.patience import OK, patiently, unless
+from treadle.patience import OK, Reminder, patiently, unless
 
 
 async def for_ever(forgetting: int = 0) -> str:
@@ -93,3 +93,19 @@ async def test_pauses_grow_up_to_the_longest_and_whoever_waits_is_told_why(
     least = [0.025, 0.05, *[0.1] * 10]  # half of each is at random
     assert all(pause >= secs * 0.9 for pause, secs in zip(pauses, least, strict=True)), pauses
     assert told == [*(f"away {n}" for n in range(1, 13)), OK]
+
+
+async def test_many_who_wait_for_the_same_say_so_once(caplog: pytest.LogCaptureFixture) -> None:
+    reminder, waiting = Reminder("Postgres"), 0
+
+    async def attempt() -> None:
+        nonlocal waiting
+        waiting += 1
+        if waiting <= 20:
+            raise Unavailable("Postgres could not be reached")
+
+    with caplog.at_level("WARNING"):
+        await asyncio.gather(*(patiently(reminder, attempt) for _ in range(20)))
+    assert [record.message for record in caplog.records] == [
+        "waiting for Postgres: Postgres could not be reached"
+    ]

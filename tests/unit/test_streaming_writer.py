@@ -83,6 +83,7 @@ async def test_what_the_end_of_the_lease_held_back_goes_with_a_run_that_goes_on_
     assert writer.cut() is None
     await writer.close(None)
     assert writer.cut() is None
+    assert writer.dropped == 1
 
 
 async def test_a_producer_does_not_wait_where_nobody_sends() -> None:

@@ -124,11 +124,14 @@ class EventWriter:
                 self._lease_valid = _always
                 self.fenced = False
                 self._put(batch.END, json.encode(end))
-            if self.fenced or not self._bytes:
+            if not self._bytes:
                 return
-            flushed: Future[None] = Future()
+            flushed: Future[None] | None = None if self.fenced else Future()
             self._flushed = flushed
-            self._enlisted = True
+            self._enlisted = flushed is not None
+        if flushed is None:
+            self._discard()
+            return
         self._enlist(self)
         try:
             async with asyncio.timeout(max(0.0, self._limits.close_secs - self._away_secs())):

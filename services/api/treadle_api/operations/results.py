@@ -10,7 +10,7 @@ from treadle.db.pool import postgres_errors
 from treadle.db.runs import Runs
 from treadle.db.threads import Threads
 from treadle.model import Run
-from treadle.patience import patiently
+from treadle.patience import Reminder, patiently
 from treadle.streaming import EventHub, EventsLost, Subscription
 from treadle_api.ends import Ends
 
@@ -32,6 +32,7 @@ class Results:
         self._threads = threads
         self._hub = hub
         self._ends = ends
+        self._reminder = Reminder("Postgres, for the results of runs")
 
     async def join(self, thread_id: UUID, run_id: UUID) -> bytes:
         """The result of a run, as JSON, once it has ended. Works without Redis, a little later.
@@ -41,7 +42,7 @@ class Results:
         """
         with self._ends.watching(run_id):
             while True:
-                result = await patiently("Postgres", partial(self._read, thread_id, run_id))
+                result = await patiently(self._reminder, partial(self._read, thread_id, run_id))
                 if result is not None:
                     return result
                 async with self._hub.watch(run_id, live_only=True) as subscription:
