@@ -32,14 +32,6 @@ FIRST_DELAY_SECS = 0.25
 LONGEST_DELAY_SECS = 30.0
 # A defect of ours may be gone at the next attempt, or in the next process. After this many it is not.
 MOST_DELIVERIES = 5
-# What Postgres refuses now and may take later: no room, a failover, a deadlock.
-PASSING = (
-    asyncpg.InsufficientResourcesError,
-    asyncpg.OperatorInterventionError,
-    asyncpg.PostgresSystemError,
-    asyncpg.TransactionRollbackError,
-    asyncpg.ReadOnlySQLTransactionError,
-)
 
 
 class Settling:
@@ -84,7 +76,7 @@ class Settling:
             return False
         except TreadleError as error:
             await self._refuse(message, request, _refusal(error))
-        except PASSING as error:
+        except asyncpg.QueryCanceledError as error:  # by a `statement_timeout`: Postgres is there, and slow
             await self._postpone(message, request, error)
         except Exception as error:
             log.error("request %s of %s failed", request.message_id, request.source, exc_info=error)
