@@ -5,7 +5,8 @@ itself as long as the client's host is there. So each connection is watched whil
 broken off when nothing has left it for some time. To everything else that is a client that went: its run is cancelled if it
 wished so, and it can come back with the id of the last event that it has seen.
 
-A client that reads slowly is not cut off: something leaves the buffer now and then.
+A client that reads slowly is not cut off: something leaves the buffer now and then. But its host makes room in steps of a hundred
+kilobytes or so, however it is asked, and a client that is slower than a step in the allowed silence looks like one that does not read.
 """
 
 from __future__ import annotations

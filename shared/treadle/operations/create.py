@@ -287,7 +287,7 @@ def _must_be_created(row: Row, created: Created) -> Run:
     if created.outcome == "answered":
         raise Conflict(
             "This question has been answered already: another run that answers it waits or is on, or has ended by now. Wait "
-            "for it, and look at what the thread asks then; to take that answer back, use `multitask_strategy`: `rollback`."
+            "for its end, and look at what the thread asks then: if it is what you answer, send the answer again. To take that answer back, use `multitask_strategy`: `rollback`."
         )
     if created.outcome == "busy" or created.run is None:
         raise Conflict(
