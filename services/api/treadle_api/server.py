@@ -65,7 +65,7 @@ async def run(given: Given) -> None:
     listener = listen(settings.treadle_host, settings.treadle_port)
     bound_unsent(listener, settings.treadle_stream_stall_secs)
     async with link(given) as links:
-        door = Door(links.dependencies, prefix, silent=http.disable_meta)
+        door = Door(links.dependencies, prefix, http.cors, silent=http.disable_meta)
         server = _Server(_config(door, settings.treadle_stream_stall_secs, links.metrics))
         serving = asyncio.create_task(server.serve(sockets=[listener]), name="http")
         try:

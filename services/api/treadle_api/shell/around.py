@@ -25,10 +25,13 @@ def around(app: Litestar, http: Http, mine: Mine | None, prefix: str) -> ASGIApp
     served: Any = inner if mine is None else joined(inner, mine, shadow_meta=http.disable_meta)
     if prefix:
         served = Mounted(served, inner, prefix)
-    return served if http.cors is None else _with_cors(served, http.cors)
+    return with_cors(served, http.cors)
 
 
-def _with_cors(app: Any, cors: Cors) -> Any:
+def with_cors(app: Any, cors: Cors | None) -> Any:
+    """Let pages of other origins read what an app answers; None: none may."""
+    if cors is None:
+        return app
     return CORSMiddleware(
         app,
         allow_origins=cors.allow_origins,

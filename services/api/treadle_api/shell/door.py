@@ -8,9 +8,12 @@ from litestar.types import ASGIApp, Receive, Scope, Send
 from starlette.responses import JSONResponse
 from starlette.websockets import WebSocketClose
 
+from treadle.graphs.http import Cors
 from treadle.patience import OK
+from treadle.readiness import NOT_YET
 from treadle_api.errors import RETRY_AFTER_SECS
 from treadle_api.operations.health import Dependencies
+from treadle_api.shell.around import with_cors
 
 # RFC 6455 and IANA: try again later.
 TRY_AGAIN_LATER = 1013
@@ -23,24 +26,22 @@ class Door:
 
     Args:
         prefix: of all paths; empty for none.
+        cors: which pages of other origins may read that it is too early.
         silent: `/ok` does not tell which servers there are.
     """
 
-    def __init__(self, dependencies: Dependencies, prefix: str, *, silent: bool) -> None:
+    def __init__(self, dependencies: Dependencies, prefix: str, cors: Cors | None, *, silent: bool) -> None:
         self._dependencies = dependencies
         self._prefix = prefix
         self._silent = silent
-        self._app: ASGIApp | None = None
+        self._app: ASGIApp = with_cors(self._too_early, cors)
 
     def open(self, app: ASGIApp) -> None:
         """The API is there: hand everything on from now on."""
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if self._app is not None:
-            await self._app(scope, receive, send)
-        else:
-            await self._too_early(scope, receive, send)
+        await self._app(scope, receive, send)
 
     async def _too_early(self, scope: Any, receive: Any, send: Any) -> None:
         path: str = scope["path"].removeprefix(self._prefix)
@@ -59,7 +60,7 @@ class Door:
 
     def _detail(self) -> str:
         why = self._dependencies.postgres
-        told = "" if why == OK or self._silent else f" It waits for Postgres: {why}"
+        told = "" if why in (OK, NOT_YET) or self._silent else f" It waits for Postgres: {why}"
         return f"The API is starting, and takes requests when it is ready; try again.{told}"
 
     def _refusal(self, body: dict[str, Any]) -> JSONResponse:
