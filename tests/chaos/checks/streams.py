@@ -32,7 +32,10 @@ def events_come_once_and_in_order(evidence: Evidence) -> Iterator[Found]:
 
 
 def resumed_streams_are_complete(evidence: Evidence) -> Iterator[Found]:
-    """Whoever read a stream to its end has read all events that Redis keeps of it, each once, with what they say."""
+    """Whoever read a stream to its end has read all events that Redis keeps of it, each once, with what they say.
+
+    A stream whose run ends while the API cannot reach Redis ends without what it could not read: Postgres tells the outcome.
+    """
     if evidence.redis_lost:
         return
     for followed in evidence.record.followed:
@@ -40,6 +43,9 @@ def resumed_streams_are_complete(evidence: Evidence) -> Iterator[Found]:
         if not followed.ended or _removed(evidence, followed.run_id):
             continue
         read = [(event_id, event) for event_id, event, _ in followed.parts]
+        if evidence.disturbed(evidence.runs[followed.run_id], RECONNECTED_SECS, REDIS):
+            known = {event_id for event_id, _ in read}
+            kept = [event for event in kept if event.id in known]
         if read != [(event.id, event.event) for event in kept]:
             missing = {event.id for event in kept} - {event_id for event_id, _ in read}
             more = {event_id for event_id, _ in read} - {event.id for event in kept}
