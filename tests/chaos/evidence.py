@@ -147,8 +147,14 @@ class Evidence:
         strategies = {each.strategy for each in asked if each.sent_at <= run.last.at}
         return cancels | (strategies & {"interrupt", "rollback"})
 
-    def disturbed(self, run: RunHistory, secs: float, words: Collection[str] = ("",)) -> bool:
-        """Whether a fault with one of these words in its name was on, or over for less than so long, while the run was."""
+    def disturbed(
+        self, run: RunHistory, secs: float, words: Collection[str] = ("",), *, lasting: float = 0.0
+    ) -> bool:
+        """Whether a fault with one of these words in its name was on, or over for less than so long, while the run was.
+
+        Args:
+            lasting: seconds that the fault has lasted at least.
+        """
         since = run.claims[0].at if run.claims else run.first.at
         until = run.last.at if run.end is None else run.end.at
         margin = timedelta(seconds=secs)
@@ -156,6 +162,7 @@ class Evidence:
             struck.since <= until + margin and struck.until + margin >= since
             for struck in self.struck
             if any(word in struck.name for word in words)
+            and struck.until - struck.since >= timedelta(seconds=lasting)
         )
 
     def without_memory(self, run: RunHistory) -> bool:

@@ -14,6 +14,7 @@ import asyncpg
 import nats
 import psutil
 from langgraph_sdk.client import LangGraphClient
+from langgraph_sdk.errors import InternalServerError
 from nats.aio.client import Client as Nats
 from nats.js.errors import NotFoundError
 from redis.asyncio import Redis
@@ -131,17 +132,28 @@ async def at_rest(site: Site, secs: float) -> str:
 
 
 async def states_of(client: LangGraphClient, thread_ids: list[str]) -> dict[str, ThreadState]:
+    """What the API says of each thread."""
     turns = asyncio.Semaphore(10)
 
     async def state_of(thread_id: str) -> ThreadState:
         async with turns:
             thread = cast("dict[str, Any]", await client.threads.get(thread_id))
-            state = await client.threads.get_state(thread_id)
+            state = await _state_of(client, thread_id)
         kept = cast("dict[str, Any]", state["values"] or {})
         return ThreadState(thread["status"], thread["values"] or {}, kept, state["next"])
 
     states = await asyncio.gather(*(state_of(thread_id) for thread_id in thread_ids))
     return dict(zip(thread_ids, states, strict=True))
+
+
+async def _state_of(client: LangGraphClient, thread_id: str, tries: int = 5) -> Any:
+    """A connection that fell silent during the round is found out by the first who uses it: whoever gets 503 asks again."""
+    try:
+        return await client.threads.get_state(thread_id)
+    except InternalServerError:
+        if tries == 1:
+            raise
+        return await _state_of(client, thread_id, tries - 1)
 
 
 async def streams_of(redis: Redis, run_ids: list[str]) -> dict[str, list[Streamed]]:

@@ -10,7 +10,7 @@ import tempfile
 import threading
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable
-from contextlib import aclosing, asynccontextmanager
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from pathlib import Path
 from typing import Any, cast
 from uuid import UUID, uuid4
@@ -18,6 +18,7 @@ from uuid import UUID, uuid4
 import pytest
 from redis.asyncio import Redis
 
+from tests.chaos.proxy import Plain, Proxy
 from treadle.dev.servers import EmbeddedValkey
 from treadle.errors import Fenced, Unavailable
 from treadle.model import CancelAction
@@ -39,6 +40,7 @@ from treadle.streaming import (
 )
 from treadle.streaming.append import Entry, Outcome, append
 from treadle.streaming.event import live_channel, stream_key
+from treadle.streaming.hub import REST_SECS
 
 SUCCESS = {"status": "success"}
 PATIENCE_SECS = 20.0
@@ -102,14 +104,14 @@ async def connected(server: EmbeddedValkey) -> AsyncGenerator[Redis]:
 
 @asynccontextmanager
 async def both_ends(
-    server: EmbeddedValkey, limits: StreamLimits | None = None
+    server: EmbeddedValkey, limits: StreamLimits | None = None, rest_secs: float = REST_SECS
 ) -> AsyncGenerator[tuple[EventPublisher, EventHub]]:
     """A worker's publisher and an API's hub, as in two processes."""
     async with (
         connected(server) as workers,
         connected(server) as apis,
         EventPublisher(workers, limits) as publisher,
-        EventHub(apis) as hub,
+        EventHub(apis, rest_secs=rest_secs) as hub,
     ):
         yield publisher, hub
 
@@ -709,7 +711,10 @@ async def test_runs_go_on_without_redis_and_their_watchers_learn_the_end_from_po
     own_valkey: EmbeddedValkey, run_id: UUID
 ) -> None:
     limits = StreamLimits(buffer_bytes=100_000, backlog_bytes=1000, close_secs=0.2)
-    async with both_ends(own_valkey, limits) as (publisher, hub), hub.watch(run_id) as subscription:
+    async with (
+        both_ends(own_valkey, limits, rest_secs=0.2) as (publisher, hub),
+        hub.watch(run_id) as subscription,
+    ):
         writer = publisher.writer(run_id, 1, held)
         writer.write("metadata", b"{}")
         await take(subscription, 1)
@@ -725,6 +730,35 @@ async def test_runs_go_on_without_redis_and_their_watchers_learn_the_end_from_po
         hub.end(run_id, SUCCESS)
         assert await rest(subscription) == []
         assert subscription.end == SUCCESS
+
+
+async def test_whoever_is_cut_off_from_redis_as_a_run_ends_gets_the_rest_of_it(
+    valkey: EmbeddedValkey, publisher: EventPublisher, run_id: UUID
+) -> None:
+    """One who wants to know of the end only (`live_only`) does not wait for it."""
+    network = Proxy(lambda: valkey.url)
+    async with AsyncExitStack() as stack, asyncio.timeout(PATIENCE_SECS):
+        await stack.enter_async_context(network.listening())
+        client = connect(network.url)
+        stack.push_async_callback(client.aclose)
+        hub = await stack.enter_async_context(EventHub(client, rest_secs=PATIENCE_SECS))
+        subscription = await stack.enter_async_context(hub.watch(run_id))
+        result = await stack.enter_async_context(hub.watch(run_id, live_only=True))
+        writer = publisher.writer(run_id, 1, held)
+        write(writer, 1)
+        await take(subscription, 1)
+        await take(result, 1)
+        async with network.turned(Plain.CUT):
+            await eventually(lambda: not hub.connected)
+            write(writer, 3)
+            await writer.close(SUCCESS)
+            hub.end(run_id, SUCCESS)
+            assert await rest(result) == []
+            reading = asyncio.create_task(rest(subscription))
+            asked = network.asked
+            await eventually(lambda: network.asked > asked + 3)
+            assert not reading.done()
+        assert ids(await reading) == numbered(1, range(1, 4))
 
 
 async def test_events_that_were_dropped_leave_no_gap_in_the_ids(

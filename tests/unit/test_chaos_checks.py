@@ -206,7 +206,7 @@ def redis_was_away(told: Told) -> None:
 def the_api_could_not_reach_redis(told: Told) -> None:
     """A stream whose run ends meanwhile ends without what it could not read."""
     a_stream_ends_early(told)
-    told.struck.append(Struck("network: api to valkey is cut", at(2), at(2.5), "2 connections"))
+    told.struck.append(Struck("network: api to valkey is cut", at(2), at(5.5), "2 connections"))
 
 
 def beside_one_without_memory(told: Told, pid: int = 1) -> None:
@@ -346,6 +346,12 @@ def a_stream_ends_early(told: Told) -> None:
     told.record.followed.append(Followed("a", [("1-0", "custom", told.streams["a"][0].data)], 1, ended=True))
 
 
+def a_stream_ends_early_for_a_moment_of_redis(told: Told) -> None:
+    a_stream_ends_early(told)
+    told.struck.append(Struck("network: api to valkey is cut for a moment", at(2), at(2), "2 connections"))
+    told.struck.append(Struck("network: worker to valkey is cut", at(2), at(9), "2 connections"))
+
+
 def events_are_missing(told: Told) -> None:
     one_step(told)
     told.streams["a"] = [Streamed(1, 1, "custom", {"label": "a", "step": 0, "n": 1})]
@@ -391,6 +397,7 @@ BROKEN: list[tuple[str, Tell]] = [
     (STATUSES, a_thread_shows_old_values),
     ("attempts leave no gaps", events_are_missing),
     ("resumed streams are complete", a_stream_ends_early),
+    ("resumed streams are complete", a_stream_ends_early_for_a_moment_of_redis),
     ("services end only when they are told to", a_drain_fails),
 ]
 

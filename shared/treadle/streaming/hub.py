@@ -26,6 +26,8 @@ HUB_BYTES = 32 * 1024 * 1024
 LEAST_QUEUE_BYTES = 256 * 1024
 # How long `watch` waits for Redis to confirm; a Redis that is known to be away is not waited for.
 CONFIRM_SECS = 2.0
+# A Redis that restarts, or is cut off for a moment, has the last events of a run that ended meanwhile once it is back.
+REST_SECS = 5.0
 # After this many messages in a row the other tasks of the process get their turn.
 MESSAGES_IN_A_ROW = 64
 
@@ -42,12 +44,14 @@ class EventHub:
     Args:
         queue_bytes: what a watcher who is slower than its run keeps in memory; then it reads from the Stream. It is less where
             many runs are watched.
+        rest_secs: for how long the rest of a run that has ended is asked for while Redis is away.
     """
 
-    def __init__(self, redis: Redis, *, queue_bytes: int = QUEUE_BYTES) -> None:
+    def __init__(self, redis: Redis, *, queue_bytes: int = QUEUE_BYTES, rest_secs: float = REST_SECS) -> None:
         self._redis = redis
         self._history = History(redis)
         self._queue_bytes = queue_bytes
+        self._rest_secs = rest_secs
         self._channels: dict[str, _Channel] = {}
         self._asked: set[str] = set()
         self._confirmed: set[str] = set()
@@ -87,6 +91,7 @@ class EventHub:
             live_only=live_only,
             new=new,
             queue_bytes=self._share,
+            rest_secs=self._rest_secs,
         )
         async with self._watching(subscription):
             if self.connected:
@@ -100,7 +105,13 @@ class EventHub:
             end: the end marker's payload, should that be lost.
         """
         subscription = Subscription(
-            self._history, str(run_id), after=None, live_only=False, new=False, queue_bytes=self._share
+            self._history,
+            str(run_id),
+            after=None,
+            live_only=False,
+            new=False,
+            queue_bytes=self._share,
+            rest_secs=self._rest_secs,
         )
         subscription.close(end)
         return subscription
@@ -116,7 +127,7 @@ class EventHub:
             yield news
 
     def end(self, run_id: UUID | str, payload: dict[str, Any]) -> None:
-        """The run has ended, as Postgres says: its subscriptions here read the Stream once more, then end.
+        """The run has ended, as Postgres says: its subscriptions here read what the Stream still has, then end.
 
         For an end marker that is overdue: the worker announces the end after it has committed it, so for a while
         (`StreamLimits.close_secs`) the last events may still be on their way.

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable
 from typing import Any, cast
@@ -35,6 +36,7 @@ class Subscription:
         live_only: bool,
         new: bool,
         queue_bytes: Callable[[], int],
+        rest_secs: float,
     ) -> None:
         self.run_id = run_id
         self.channel = live_channel(run_id)
@@ -45,12 +47,14 @@ class Subscription:
         self._joins = after is None and not new
         self._new = new
         self._queue_bytes = queue_bytes
+        self._rest_secs = 0.0 if live_only else rest_secs
         self.queued_bytes = 0
         """What has arrived live and was not taken yet."""
         self._queue: deque[Batch] = deque()
         self._page_length = FIRST_PAGE_BATCHES
         self._behind = False
         self._closing: dict[str, Any] | None = None
+        self._closing_by = 0.0
         self._wake = asyncio.Event()
         self._backoff = Backoff(first=0.1, most=2.0)
 
@@ -126,9 +130,11 @@ class Subscription:
         self._new = False
 
     def close(self, end: dict[str, Any]) -> None:
-        """The run has ended: give what the Stream still has, then end."""
-        self._closing = end
-        self._fall_behind()
+        """The run has ended: give what the Stream still has, then end. A Redis that is away is asked again for a while."""
+        if self._closing is None:
+            self._closing = end
+            self._closing_by = time.monotonic() + self._rest_secs
+            self._fall_behind()
 
     # Between the two.
 
@@ -179,7 +185,7 @@ class Subscription:
         return events
 
     async def _read_failed(self, error: Exception) -> None:
-        if self._closing is not None:
+        if self._closing is not None and time.monotonic() >= self._closing_by:
             return  # the run has ended, and this was the last attempt to read more of it
         log.debug("run %s: its events cannot be read now: %s", self.run_id, error)
         self._fall_behind()

@@ -17,6 +17,10 @@ REDIS = ("Redis", "valkey")
 # A worker that waits for an answer when Redis comes back gives up after 5 s, and has 2 s to connect anew
 # (shared/treadle/streaming/connection.py).
 RECONNECTED_SECS = 7.0
+# What keeps the API from reading. It asks for the rest of a run that has ended for five seconds (REST_SECS of
+# shared/treadle/streaming/hub.py), with pauses of up to two.
+UNREADABLE = ("Redis: away", "Redis: hangs", "api to valkey is cut", "api to valkey is half-open")
+UNREADABLE_SECS = 3.0
 
 
 def place(event_id: str) -> tuple[int, int]:
@@ -34,7 +38,8 @@ def events_come_once_and_in_order(evidence: Evidence) -> Iterator[Found]:
 def resumed_streams_are_complete(evidence: Evidence) -> Iterator[Found]:
     """Whoever read a stream to its end has read all events that Redis keeps of it, each once, with what they say.
 
-    A stream whose run ends while the API cannot reach Redis ends without what it could not read: Postgres tells the outcome.
+    A stream whose run ends while the API cannot reach Redis for long ends without what it could not read: Postgres tells the
+    outcome.
     """
     if evidence.redis_lost:
         return
@@ -43,7 +48,8 @@ def resumed_streams_are_complete(evidence: Evidence) -> Iterator[Found]:
         if not followed.ended or _removed(evidence, followed.run_id):
             continue
         read = [(event_id, event) for event_id, event, _ in followed.parts]
-        if evidence.disturbed(evidence.runs[followed.run_id], RECONNECTED_SECS, REDIS):
+        run = evidence.runs[followed.run_id]
+        if evidence.disturbed(run, RECONNECTED_SECS, UNREADABLE, lasting=UNREADABLE_SECS):
             known = {event_id for event_id, _ in read}
             kept = [event for event in kept if event.id in known]
         if read != [(event.id, event.event) for event in kept]:
