@@ -11,6 +11,7 @@ from typing import Any
 
 from tests.chaos.audit import History, RunChange, RunHistory
 from tests.chaos.record import Asked, Record
+from tests.chaos.settings import BLOCK_SECS
 from tests.chaos.site import Death, Freeze
 from tests.chaos.witness import Mark
 
@@ -180,13 +181,8 @@ class Evidence:
     def held_up(self, pid: int) -> Iterator[tuple[datetime, datetime]]:
         """When a process could not know anything: it was stopped, or a node held its loop."""
         yield from ((freeze.since, freeze.until) for freeze in self.freezes if freeze.pid == pid)
-        began: datetime | None = None
-        for mark in self.marks:
-            if mark.pid == pid and mark.what == "block":
-                began = mark.at
-            elif mark.pid == pid and mark.what == "unblock" and began is not None:
-                yield began, mark.at
-                began = None
+        blocks = (mark.at for mark in self.marks if mark.pid == pid and mark.what == "block")
+        yield from ((at, at + timedelta(seconds=BLOCK_SECS)) for at in blocks)
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,8 @@ from pathlib import Path
 # One graph: services are started again and again.
 GRAPHS = Path(__file__).parent.parent / "graphs" / "chaos.json"
 LEASE_SECS = 2.0
+# How long a node blocks the loop of its worker.
+BLOCK_SECS = LEASE_SECS + 1.5
 RUN_SECS = 20.0
 # Faults take workers away all the time. A run that no worker survives long is given up after so many, and none is here.
 MOST_CRASHES = 100

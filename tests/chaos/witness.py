@@ -27,7 +27,7 @@ READ = "select what, run_id, attempt, label, step, pid, at from mark order by at
 class Mark:
     """What a node did: `step` is its number within what the run `label` began."""
 
-    what: Literal["start", "end", "die", "block", "unblock", "hoard"]
+    what: Literal["start", "end", "die", "block", "hoard"]
     run_id: str
     attempt: int
     label: str

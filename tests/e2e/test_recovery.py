@@ -10,7 +10,7 @@ from bench.recovery import DRAIN_SECS, KILL_SECS, drains, fleet, kills
 # The shortest lease that the promise is made for.
 LEASE_SECS = 2.0
 # A machine that is busy with other things may be late now and then; the median is not.
-DRAINS = 5
+DRAINS = 3
 MOST = DRAINS // 2 + 1
 
 

@@ -110,7 +110,6 @@ async def do_harm(state: ChaosState, config: RunnableConfig) -> None:
         case "block":
             await witness.mark("block", state, config)
             time.sleep(state.get("dose", 1))  # noqa: ASYNC251 - that is the point
-            await witness.mark("unblock", state, config)
         case "forever":
             await asyncio.sleep(FOREVER_SECS)
         case "hoard":

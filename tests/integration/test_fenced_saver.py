@@ -22,6 +22,7 @@ from psycopg.rows import DictRow, dict_row
 from tests.graphs.answers import AnswersState, interview
 from treadle.checkpoint.fenced import FencedSaver
 from treadle.checkpoint.pool import ConnectionPool, checkpoint_pool
+from treadle.checkpoint.reaching import psycopg_errors
 from treadle.db.new_run import NewRun
 from treadle.db.pool import Pool
 from treadle.db.runs import HEARTBEAT, Lease, Outcome, Runs
@@ -337,14 +338,14 @@ async def test_a_postgres_that_is_away_at_the_start_is_named() -> None:
             raise AssertionError
 
 
-async def test_a_closed_connection_is_replaced(checkpoints: ConnectionPool, pool: Pool, run: Run) -> None:
+async def test_a_connection_that_ends_in_use_is_postgres_being_away_and_is_replaced(
+    checkpoints: ConnectionPool, pool: Pool, run: Run
+) -> None:
     saver = saver_of(checkpoints, run)
-    await put(saver, run)
-    await pool.execute(
-        "select pg_terminate_backend(pid) from pg_stat_activity where application_name like '%-checkpoints'"
-    )
+    async with checkpoints.connection() as connection:
+        ended = connection.info.backend_pid
 
-    with pytest.raises(Unavailable):
-        await put(saver, run)
+        with pytest.raises(Unavailable), psycopg_errors("asking"):
+            await connection.execute("select pg_terminate_backend(%s)", [ended])
 
     await put(saver, run)

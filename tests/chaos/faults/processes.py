@@ -11,7 +11,7 @@ from uuid import UUID
 import asyncpg
 
 from tests.chaos.fault import Fault
-from tests.chaos.settings import LEASE_SECS
+from tests.chaos.settings import BLOCK_SECS, LEASE_SECS
 from tests.chaos.site import Between, Site
 from tests.chaos.work import Work
 from tests.stack import Service
@@ -125,7 +125,7 @@ class Harm:
 
 
 OUT_OF_MEMORY = Harm("node: out of memory", [Work(2, 0.1, harm="hoard")])
-BLOCKS = Harm("node: blocks the loop past the lease", [Work(2, 0.1, harm="block", dose=LEASE_SECS + 1.5)])
+BLOCKS = Harm("node: blocks the loop past the lease", [Work(2, 0.1, harm="block", dose=BLOCK_SECS)])
 NEVER_ENDS = Harm("node: never ends", [Work(2, 0.1, harm="forever")])
 EXITS = Harm("node: os._exit", [Work(2, 0.1, harm="exit", dose=1), Work(2, 0.1, harm="exit", dose=2)])
 
