@@ -64,6 +64,13 @@ def status_of(error: Exception) -> int | None:
     return None if response is None else response.status_code
 
 
+def was_told_where_to_wait(error: Exception) -> bool:
+    """Whether it is the answer of the place where a client waits on when an answer that had begun broke off: what it asked
+    for was accepted, and the run is gone by now."""
+    response = getattr(error, "response", None)
+    return response is not None and response.request.url.path.endswith("/join")
+
+
 class ThreadLoad:
     """One client of one thread."""
 
@@ -249,7 +256,8 @@ class ThreadLoad:
             except FAILURES as error:
                 cancelled.answered_at, cancelled.problem = now(), repr(error)
                 if status_of(error) in (404, 409):
-                    cancelled.refused = True
+                    cancelled.accepted = was_told_where_to_wait(error)
+                    cancelled.refused = not cancelled.accepted
                     return
                 await self._pause(f"cancelling {run_id}: {error!r}")
                 continue

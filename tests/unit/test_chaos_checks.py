@@ -8,11 +8,13 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, cast
 
+import httpx
 import pytest
 
 from tests.chaos.audit import CheckpointChange, History, LeaseChange, RunChange, RunHistory
 from tests.chaos.checks import violations
 from tests.chaos.evidence import Evidence, Published, Streamed, Struck, ThreadState
+from tests.chaos.load import was_told_where_to_wait
 from tests.chaos.plan import Scale
 from tests.chaos.record import Asked, Cancelled, Followed, Record
 from tests.chaos.replay import replay
@@ -419,3 +421,12 @@ def test_a_round_that_was_not_as_usual_is_played_again_as_it_was() -> None:
     assert replay(7, Scale()) == "make chaos SEED=7"
     scale = Scale(threads=40, load_secs=8, outage_secs=6)
     assert replay(7, scale, calm=True) == "make chaos SEED=7 ARGS='--threads 40 --secs 8 --outage 6 --calm'"
+
+
+@pytest.mark.parametrize(("place", "accepted"), [("cancel", False), ("join", True)])
+def test_a_cancel_whose_answer_broke_off_was_accepted_though_the_run_is_gone(
+    place: str, accepted: bool
+) -> None:
+    request = httpx.Request("GET", f"http://api/threads/t/runs/r/{place}")
+    error = httpx.HTTPStatusError("gone", request=request, response=httpx.Response(404, request=request))
+    assert was_told_where_to_wait(error) is accepted
