@@ -371,7 +371,7 @@ class Load:
 
 @asynccontextmanager
 async def open_load(site: Site, record: Record, scripts: list[Script], scale: Scale) -> AsyncGenerator[Load]:
-    async with connect(site.stack.servers.nats.url) as bus:
+    async with connect(site.nats_url) as bus:
         load = Load(site, bus, record, scripts, scale)
         try:
             yield load

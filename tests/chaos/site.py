@@ -156,6 +156,12 @@ class Site:
         proxy = self.links.get(("client", "api"))
         return proxy.url if proxy is not None and api is self.linked("api") else api.url
 
+    @property
+    def nats_url(self) -> str:
+        """Where clients that publish find NATS."""
+        proxy = self.links.get(("client", "nats"))
+        return self.stack.servers.nats.url if proxy is None else proxy.url
+
     async def replace(self, service: Service) -> Service:
         """End a service that still runs, and wait until another one was started in its place. It need not be ready."""
         seat = next(seat for seat in self._seats if seat.service is service)

@@ -11,6 +11,7 @@ from tests.chaos.site import Between, Site
 
 LINKS: tuple[Between, ...] = (
     ("client", "api"),
+    ("client", "nats"),
     *((service, server) for service in ("api", "worker", "scheduler") for server in ("postgres", "nats")),
     ("api", "valkey"),
     ("worker", "valkey"),
