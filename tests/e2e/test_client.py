@@ -10,9 +10,10 @@ from uuid import uuid4
 import pytest
 import pytest_asyncio
 
+from tests.chaos.proxy import Plain, Proxy
 from tests.e2e.bus import LISTENING, bus, kill
 from tests.stack import Stack, free_port, running_stack
-from treadle.client import Client, RunEvent, RunRef, RunRequest, connect
+from treadle.client import Client, RunEvent, RunRef, RunRequest, connect, connecting
 from treadle.errors import ConfigError, InvalidRequest, NotFound, StillRunning, TooLarge, Unavailable
 from treadle.model import CancelAction
 
@@ -149,6 +150,19 @@ async def test_nats_that_is_not_there_is_said() -> None:
     with pytest.raises(Unavailable, match="NATS cannot be reached"):
         async with connect(f"nats://127.0.0.1:{free_port()}", timeout_secs=0.5):
             pass
+
+
+async def test_a_connection_that_falls_silent_is_given_up(
+    house: Stack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Pings tell, which it sends every five seconds; here more often."""
+    monkeypatch.setattr(connecting, "PING_SECS", 0.2)
+    network = Proxy(lambda: house.servers.nats.url)
+    async with network.listening(), connect(network.url) as treadle:
+        async with network.turned(Plain.HALF_OPEN):
+            pass
+        run = await treadle.create(steps())
+        assert (await treadle.join(run))["text"] == "A!"
 
 
 async def test_nobody_there_is_said() -> None:

@@ -11,7 +11,7 @@ from nats.aio.client import Client as Nats
 
 from treadle.client.client import Client
 from treadle.errors import Unavailable
-from treadle.messaging.connection import NATS_ERRORS
+from treadle.messaging.connection import NATS_ERRORS, PING_SECS, PINGS_UNANSWERED
 
 log = logging.getLogger(__name__)
 
@@ -51,7 +51,14 @@ async def _opened(url: str, name: str, timeout_secs: float) -> Nats:
     connection = Nats()
     try:
         async with asyncio.timeout(timeout_secs):
-            await connection.connect(url.split(","), name=name, max_reconnect_attempts=-1, error_cb=failed)
+            await connection.connect(
+                url.split(","),
+                name=name,
+                max_reconnect_attempts=-1,
+                ping_interval=PING_SECS,
+                max_outstanding_pings=PINGS_UNANSWERED,
+                error_cb=failed,
+            )
     except NATS_ERRORS as error:
         await connection.close()
         raise Unavailable(f"NATS cannot be reached, or does not let us in: {problem}") from error
