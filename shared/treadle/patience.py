@@ -128,3 +128,9 @@ async def unless(stop: asyncio.Future[Any], work: Coroutine[Any, Any, T]) -> T |
             again.cancel()
         for _ in range(cancels):
             task.uncancel()
+
+
+def being_cancelled() -> bool:
+    """Whether somebody has asked the current task to end."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0

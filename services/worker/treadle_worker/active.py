@@ -56,8 +56,13 @@ class ActiveRun:
         try:
             await asyncio.wait({task, stopping}, return_when=asyncio.FIRST_COMPLETED)
             if not task.done():
+                # Should the cancel be forgotten on its way, by a node or by `asyncio.wait_for` up to Python 3.11: no other
+                # step begins.
+                self.control.request_drain()
                 task.cancel()
                 await asyncio.wait({task}, timeout=grace_secs)
+                if task.done() and not task.cancelled():
+                    task.exception()  # nobody else asks how a run ended that was stopped
             return task.done()
         finally:
             self._task = None

@@ -22,6 +22,7 @@ from treadle.db.runs import EndedRun, Outcome, Runs
 from treadle.errors import Fenced, Unavailable, unavailable_in
 from treadle.graphs.registry import Registry
 from treadle.model import Run
+from treadle.patience import being_cancelled
 from treadle.store.opening import store_of_run
 from treadle.streaming import EventPublisher, EventWriter, StreamLimits, place_of, publish_end
 from treadle.telemetry import conventions
@@ -204,7 +205,7 @@ class Executor:
             log.warning("%s", error)
             return await self._turn_away(active, writer, error)
         except (Exception, asyncio.CancelledError) as error:
-            if isinstance(error, asyncio.CancelledError) and _cancelling():
+            if isinstance(error, asyncio.CancelledError) and being_cancelled():
                 raise
             # A graph that cannot be made, or whose state cannot be read: no retry would mend it. A cancellation that nobody
             # here asked for is the user's code's own, and must not end the slot.
@@ -400,12 +401,6 @@ class Executor:
     def forget(self, run: Run) -> None:
         """The outcome could not be written: nothing more is published for this attempt."""
         self._ending.pop((run.run_id, run.attempt), None)
-
-
-def _cancelling() -> bool:
-    """Whether somebody has asked the current task to end."""
-    task = asyncio.current_task()
-    return task is not None and task.cancelling() > 0
 
 
 def _error(error: BaseException) -> dict[str, str]:

@@ -23,6 +23,7 @@ from psycopg.rows import DictRow
 from treadle.db.pool import COMMAND_TIMEOUT_SECS
 from treadle.db.sqlstates import is_away
 from treadle.errors import Unavailable
+from treadle.patience import being_cancelled
 
 log = logging.getLogger(__name__)
 
@@ -50,10 +51,16 @@ class ReachingSaver(AsyncPostgresSaver):
 
 @contextmanager
 def psycopg_errors(doing: str) -> Generator[None]:
-    """Raise Unavailable, saying what was being done, when Postgres cannot be reached or can do no such work now."""
+    """Raise Unavailable, saying what was being done, when Postgres cannot be reached or can do no such work now.
+
+    A statement that fails in a task that is being cancelled is a cancel: psycopg waits by `asyncio.wait_for`, which forgets one
+    that comes in the wrong moment (up to Python 3.11), and whoever tries again would never stop.
+    """
     try:
         yield
     except psycopg.Error as error:
+        if being_cancelled():
+            raise asyncio.CancelledError from error
         if not _is_away(error):
             raise
         raise Unavailable(
