@@ -16,6 +16,7 @@ import pytest_asyncio
 from langgraph_sdk.client import LangGraphClient
 from langgraph_sdk.schema import Run
 
+from tests.chaos.faults.servers import redis_hangs
 from tests.e2e.steps import events, join, new_thread, numbers, values, wait
 from tests.marking import input_of, marked
 from tests.stack import Service, Stack, marks, running_stack
@@ -194,6 +195,24 @@ async def test_without_redis_background_runs_and_wait_still_work(alone: Stack) -
         while not (told := await stream(client, thread)):
             continue
     assert (told[0], told[-1]) == ("metadata", "values")
+
+
+async def test_a_run_that_follows_keeps_its_lease_while_redis_does_not_hear_of_the_end_before_it(
+    bare: Stack,
+) -> None:
+    """The end of a run is told for two seconds at the most: longer than this lease."""
+    client = bare.services("api")[0].client
+    async with staff(bare, "worker", "scheduler", TREADLE_LEASE_SECS="1"):
+        thread = await new_thread(client)
+        assert await wait(client, thread, "steps", input={"text": "a"})
+        async with redis_hangs(bare):
+            runs = [await client.runs.create(thread, "steps", input={"text": "b"}) for _ in range(2)]
+            await asyncio.gather(*(join(client, thread, run) for run in runs))
+        async with bare.database() as database:
+            rows = await database.fetch(
+                "select status, attempt, crashes from treadle.run where thread_id = $1", thread
+            )
+    assert [tuple(row) for row in rows] == [("success", 1, 0)] * 3
 
 
 async def stream(client: LangGraphClient, thread: str) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from types import SimpleNamespace
 from typing import TypedDict, cast
 from uuid import uuid4
@@ -14,7 +15,9 @@ from langgraph.graph import START, StateGraph
 from treadle.checkpoint.reaching import psycopg_errors
 from treadle.errors import Unavailable
 from treadle.model import Run
+from treadle.telemetry.metrics import Metrics
 from treadle_worker.active import ActiveRun, Stop
+from treadle_worker.leases import LeaseKeeper
 
 
 class State(TypedDict, total=False):
@@ -63,6 +66,18 @@ async def test_a_run_that_forgets_its_cancel_begins_no_other_step() -> None:
         active.stop(Stop.CANCEL)
         assert await driving
     assert began == ["first"]
+
+
+async def test_an_attempt_is_stopped_whose_worker_has_a_newer_one_of_its_run() -> None:
+    """It has lost its lease, and no heartbeat would say so: they go by the newer one."""
+    leases = LeaseKeeper("postgresql://nobody@127.0.0.1:1/none", "nats://127.0.0.1:1", "w", 2, Metrics())
+    run_id = uuid4()
+    older, newer = (ActiveRun(cast(Run, SimpleNamespace(run_id=run_id, attempt=n))) for n in (1, 2))
+    for active in (older, newer):
+        leases.hold(active, "ack", time.monotonic())
+    assert (older.stopped, newer.stopped) == (Stop.LOST, None)
+    leases.release(older)
+    assert leases.valid(newer)
 
 
 async def test_a_statement_that_fails_after_a_forgotten_cancel_is_not_tried_again() -> None:

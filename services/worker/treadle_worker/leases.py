@@ -91,12 +91,15 @@ class LeaseKeeper:
         await asyncio.to_thread(self._thread.join)
 
     def hold(self, active: ActiveRun, ack_subject: str | None, claimed_at: float) -> None:
-        """Keep the lease of a run from now on.
+        """Keep the lease of a run from now on. An older attempt of it that is still on here has lost it, and is stopped.
 
         Args:
             ack_subject: of the message that is in progress with it; None: that is somebody else's.
             claimed_at: time.monotonic() before the claim was sent; the lease counts from there.
         """
+        older = self._held.get(active.run.run_id)
+        if older is not None and older.active is not active:
+            self._on_stop(older.active, Stop.LOST)
         with self._lock:
             self._held[active.run.run_id] = Held(
                 active, ack_subject, claimed_at + self._lease_secs, claimed_at

@@ -21,7 +21,7 @@ from treadle.errors import Unavailable
 from treadle.messaging.connection import NATS_ERRORS
 from treadle.messaging.inbox import Inbox
 from treadle.messaging.wakeups import Delivery, HeldWakeup
-from treadle.model import Run, RunStatus
+from treadle.model import RunStatus
 from treadle.telemetry.metrics import Metrics
 from treadle.webhooks.outbox import Outbox
 from treadle_worker.active import ActiveRun
@@ -114,17 +114,19 @@ class Work:
         started = time.monotonic()
         try:
             with self._spans.claim(delivery):
-                claim, claimed_at = await self._settling.claim(delivery.thread_id)
+                taken = await self._settling.claim(delivery.thread_id)
         except (Unavailable, PostgresError) as error:
             say("thread %s could not be looked at: %s", delivery.thread_id, error)
             await self._nak(delivery, LOOK_AGAIN_SECS)
             return
         self._metrics.claim_sql.observe(time.monotonic() - started)
+        claim = taken.claim
         self._count_given_up(claim.ended)
-        await self._announce(claim.ended)
         if claim.run is not None:
-            await self._work_on(delivery, claim.run, claimed_at)
-        elif claim.outcome == "solitary":
+            await self._work_on(delivery, taken)
+            return
+        await self._announce(claim.ended)
+        if claim.outcome == "solitary":
             await self._leave_alone(delivery)
         elif claim.outcome == "leased" and delivery.redelivered:
             # Early, not stale: its first receiver may be dead, and the lease is all that is left of it.
@@ -134,34 +136,34 @@ class Work:
             self._metrics.claims["stale"].inc()
             await self._ack(delivery)
 
-    async def _work_on(self, delivery: HeldWakeup, run: Run, claimed_at: float) -> None:
+    async def _work_on(self, delivery: HeldWakeup, taken: Taken) -> None:
         """Run after run of one thread, until it has none left, or this worker has to let go of it."""
-        following: Run | None = run
-        while following is not None:
+        while (run := taken.claim.run) is not None:
             self._metrics.claims["claimed"].inc()
-            active = ActiveRun(following, self._spans.trace_of(following, delivery))
-            self._leases.hold(active, delivery.ack_subject, claimed_at)
+            active = ActiveRun(run, self._spans.trace_of(run, delivery))
+            self._leases.hold(active, delivery.ack_subject, taken.since)
             try:
+                # Of the runs before it. Redis may keep it waiting for longer than a short lease lasts, which is kept by now.
+                await self._announce(taken.claim.ended)
                 ended = await self._executor.execute(active)
-                taken = await self._settle(active, ended)
+                settled = await self._settle(active, ended)
             finally:
                 self._leases.release(active)
-            if taken is None or taken.claim.outcome == "fenced":
+            if settled is None or settled.claim.outcome == "fenced":
                 # Another worker has the thread, or will when the lease is over, and a message of its own for it.
-                self._executor.forget(following)
+                self._executor.forget(run)
                 return
-            claim, claimed_at = taken
-            await self._announce(claim.ended)
-            if following.kwargs.get("webhook"):
-                self._webhooks.put(following.run_id)  # without room for it, it is the scheduler's
+            if run.kwargs.get("webhook"):
+                self._webhooks.put(run.run_id)  # without room for it, it is the scheduler's
+            taken = settled
             if not isinstance(ended, Ended):
+                await self._announce(taken.claim.ended)
                 await self._nak(delivery, self._pause_secs(ended))
                 return
-            if claim.outcome == "solitary":
-                await self._leave_alone(delivery)
-                return
-            following = claim.run
-        if self._draining.is_set():
+        await self._announce(taken.claim.ended)
+        if taken.claim.outcome == "solitary":
+            await self._leave_alone(delivery)
+        elif self._draining.is_set():
             await self._nak(delivery, 0)  # what was not claimed any more is for another worker, at once
         else:
             await self._ack(delivery)
