@@ -84,7 +84,7 @@ class House:
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def house() -> AsyncGenerator[House]:
-    settings = {"BG_JOB_MAX_RETRIES": "1", "TREADLE_LEASE_SECS": "1", "TREADLE_IDENTITY_SECRET": KEY}
+    settings = {"BG_JOB_MAX_RETRIES": "1", "TREADLE_LEASE_SECS": "3", "TREADLE_IDENTITY_SECRET": KEY}
     async with running_stack("api", "worker", "scheduler", **settings) as stack, bus(stack) as client:
         db = await asyncpg.connect(stack.servers.postgres.url)
         yield House(stack, client, db)

@@ -6,12 +6,11 @@ import asyncio
 from collections.abc import AsyncGenerator, Mapping
 from typing import Any
 
-import asyncpg
 import httpx
 import pytest_asyncio
 
 from tests.e2e.bus import LISTENING
-from tests.e2e.direct import ASK_SECS, NOBODY, Bus, asking, ref
+from tests.e2e.direct import ASK_SECS, Bus, asking, ref
 from tests.stack import Stack, running_stack
 
 
@@ -120,17 +119,17 @@ async def test_without_postgres_requests_are_refused_as_over_http(pair: Stack, p
 
 
 async def test_a_defect_shows_its_traceback_in_the_log_only(pair: Stack, pair_bus: Bus) -> None:
-    postgres = await asyncpg.connect(pair.servers.postgres.url)
-    await postgres.execute("alter table treadle.run rename to run_elsewhere")
-    try:
-        problem = await pair_bus.refused("get", {"thread_id": NOBODY, "run_id": NOBODY})
-    finally:
-        await postgres.execute("alter table treadle.run_elsewhere rename to run")
-        await postgres.close()
+    """Of a table that only requests look into: a defect in what a process does by itself would end the process."""
+    async with pair.database() as postgres:
+        await postgres.execute("alter table treadle.assistant rename to assistant_elsewhere")
+        try:
+            problem = await pair_bus.refused("create", {"assistant_id": "steps", "input": {"text": "a"}})
+        finally:
+            await postgres.execute("alter table treadle.assistant_elsewhere rename to assistant")
     assert (problem["code"], problem["error"]) == (500, "InternalServerError")
     assert problem["detail"] == "Internal server error; the server's log says more."
     logs = "\n".join(api.text for api in pair.services("api"))
-    assert "runs.get over NATS failed" in logs
+    assert "runs.create over NATS failed" in logs
     assert "UndefinedTableError" in logs
 
 

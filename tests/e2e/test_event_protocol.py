@@ -469,7 +469,7 @@ async def client_waits(url: str, thread: str) -> str:
 async def test_a_run_whose_worker_was_killed_goes_on_with_the_next_attempt(tmp_path: Path) -> None:
     """The broken step starts again; places grow on, so that a client is told each event once, on whichever API."""
     gate = tmp_path / "gate"
-    async with running_stack("api", "api", "worker", "scheduler", TREADLE_LEASE_SECS="1") as stack:
+    async with running_stack("api", "api", "worker", "scheduler", TREADLE_LEASE_SECS="3") as stack:
         one, other = [service.url for service in stack.services("api")]
         [victim] = stack.services("worker")
         thread = await start(one, "counting", {"count": 20, "gate": str(gate)})

@@ -202,7 +202,7 @@ async def test_a_run_that_follows_keeps_its_lease_while_redis_does_not_hear_of_t
 ) -> None:
     """The end of a run is told for two seconds at the most: longer than this lease."""
     client = bare.services("api")[0].client
-    async with staff(bare, "worker", "scheduler", TREADLE_LEASE_SECS="1"):
+    async with staff(bare, "worker", "scheduler", TREADLE_LEASE_SECS="1.5"):
         thread = await new_thread(client)
         assert await wait(client, thread, "steps", input={"text": "a"})
         async with redis_hangs(bare):

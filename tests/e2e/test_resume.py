@@ -29,7 +29,7 @@ Told = list[tuple[str, Any, str | None]]
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def two_apis() -> AsyncGenerator[Stack]:
     """Two API processes; each test starts its own workers."""
-    async with running_stack("api", "api", "scheduler", TREADLE_LEASE_SECS="1") as stack:
+    async with running_stack("api", "api", "scheduler", TREADLE_LEASE_SECS="3") as stack:
         yield stack
 
 

@@ -88,7 +88,7 @@ async def has_stream(stream: JetStreamContext) -> bool:
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def runs() -> AsyncGenerator[Watched]:
-    async with watched("api", "worker", "scheduler", TREADLE_LEASE_SECS="1") as made:
+    async with watched("api", "worker", "scheduler", TREADLE_LEASE_SECS="3") as made:
         yield made
 
 

@@ -14,7 +14,7 @@ from tests.stack import free_port, running_stack
 async def test_a_worker_counts_runs_claims_events_and_dead_letters(tmp_path: Path) -> None:
     port = free_port()
     async with running_stack(
-        "api", "scheduler", "worker", BG_JOB_MAX_RETRIES="1", TREADLE_LEASE_SECS="1"
+        "api", "scheduler", "worker", BG_JOB_MAX_RETRIES="1", TREADLE_LEASE_SECS="3"
     ) as stack:
         client = stack.services("api")[0].client
         thread = await new_thread(client)
