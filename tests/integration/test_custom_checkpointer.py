@@ -12,10 +12,11 @@ from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import BaseCheckpointSaver, empty_checkpoint
 from langgraph.checkpoint.conformance import checkpointer_test, validate
 from langgraph.checkpoint.memory import InMemorySaver
+from langgraph.checkpoint.serde.types import ERROR
 
+from tests.integration.accepting import accepted
 from treadle.checkpoint.guarded import GuardedSaver
 from treadle.checkpoint.savers import CustomSavers
-from treadle.db.new_run import NewRun
 from treadle.db.orphans import note_orphans
 from treadle.db.pool import Pool
 from treadle.db.runs import Lease, Runs
@@ -52,14 +53,8 @@ def savers(pool: Pool, inner: Able) -> CustomSavers:
 
 async def claimed(pool: Pool, thread_id: UUID) -> Run:
     """A new run of a thread, in the hands of a worker."""
-    runs = Runs(pool)
-    await runs.create(
-        NewRun(
-            run_id=uuid4(), thread_id=thread_id, assistant_id=uuid4(), graph_id="agent", kwargs={},
-            if_not_exists="create",
-        )
-    )  # fmt: skip
-    run = (await runs.claim(thread_id, LEASE)).run
+    await accepted(pool, thread_id)
+    run = (await Runs(pool).claim(thread_id, LEASE)).run
     assert run is not None
     return run
 
@@ -116,6 +111,23 @@ async def test_an_older_attempt_is_refused(pool: Pool, savers: CustomSavers, wri
     assert (await Runs(pool).claim(run.thread_id, LEASE)).run is not None
     with pytest.raises(Fenced, match=str(run.run_id)):
         await write(saver, run)
+
+
+@pytest.mark.parametrize("threaded", [False, True], ids=["async", "in a thread"])
+async def test_of_a_task_that_did_not_come_to_its_end_only_the_reason_is_kept(
+    pool: Pool, savers: CustomSavers, threaded: bool
+) -> None:
+    run = await claimed(pool, uuid4())
+    saver = await savers.of_run(run)
+    written = await put(saver, run)
+    halves = [("words", ["a"]), (ERROR, "it failed")]
+    if threaded:
+        await asyncio.to_thread(saver.put_writes, written, halves, "task")
+    else:
+        await saver.aput_writes(written, halves, "task")
+    found = await saver.aget_tuple(written)
+    assert found is not None
+    assert found.pending_writes == [("task", ERROR, "it failed")]
 
 
 async def test_a_run_has_progress_once_it_has_a_checkpoint(pool: Pool, savers: CustomSavers) -> None:

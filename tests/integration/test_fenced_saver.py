@@ -4,37 +4,43 @@ from __future__ import annotations
 
 import asyncio
 import math
+import operator
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from datetime import timedelta
-from typing import Any, cast
+from typing import Annotated, Any, TypedDict, cast
 from uuid import UUID, uuid4
 
 import pytest
 from langchain_core.runnables import RunnableConfig
-from langgraph.checkpoint.base import WRITES_IDX_MAP, Checkpoint, empty_checkpoint
+from langgraph.checkpoint.base import Checkpoint, empty_checkpoint
 from langgraph.checkpoint.conformance import checkpointer_test, validate
 from langgraph.checkpoint.postgres.aio import AsyncPostgresSaver
+from langgraph.checkpoint.serde.types import ERROR, INTERRUPT
 from langgraph.graph import START, StateGraph
 from langgraph.types import Command
 from psycopg import AsyncConnection
 from psycopg.rows import DictRow, dict_row
 
+from tests.e2e.steps import eventually
 from tests.graphs.answers import AnswersState, interview
+from tests.integration.accepting import accepted
 from treadle.checkpoint.fenced import FencedSaver
 from treadle.checkpoint.pool import ConnectionPool, checkpoint_pool
 from treadle.checkpoint.reaching import psycopg_errors
-from treadle.db.new_run import NewRun
 from treadle.db.pool import Pool
 from treadle.db.runs import HEARTBEAT, Lease, Outcome, Runs
 from treadle.errors import Fenced, Unavailable
 from treadle.model import Run
 
 LEASE = Lease("worker", secs=30, max_crashes=10)
-INTERRUPT = next(iter(WRITES_IDX_MAP))
 # Long enough for a statement to have come back, had nothing held it.
 HELD_SECS = 0.3
 
 Write = Callable[[FencedSaver, Run], Awaitable[Any]]
+
+
+class WordsState(TypedDict):
+    words: Annotated[list[str], operator.add]
 
 
 @pytest.fixture
@@ -49,19 +55,10 @@ def runs(pool: Pool) -> Runs:
 
 
 @pytest.fixture
-async def run(runs: Runs) -> Run:
+async def run(pool: Pool, runs: Runs) -> Run:
     """A run that a worker has claimed."""
     thread_id = uuid4()
-    await runs.create(
-        NewRun(
-            run_id=uuid4(),
-            thread_id=thread_id,
-            assistant_id=uuid4(),
-            graph_id="agent",
-            kwargs={},
-            if_not_exists="create",
-        )
-    )
+    await accepted(pool, thread_id)
     return await claimed(runs, thread_id)
 
 
@@ -307,6 +304,46 @@ async def test_an_answer_that_was_taken_is_not_given_to_the_next_question(
     assert await asked(run, Command(resume="Ada")) == ["how old are you, Ada?"]
     await end_lease(pool, run)
     assert await asked(await claimed(runs, run.thread_id), None) == ["how old are you, Ada?"]
+
+
+@pytest.mark.parametrize("fails", [False, True], ids=["cancelled", "failed"])
+async def test_a_node_whose_router_did_not_come_to_its_end_runs_again(
+    checkpoints: ConnectionPool, pool: Pool, runs: Runs, run: Run, fails: bool
+) -> None:
+    """It is not taken for done with the half of its writes that it had made by then: what comes after it would be left out."""
+    routing = asyncio.Event()
+
+    async def route(_: object) -> str:
+        if not routing.is_set():
+            routing.set()
+            if fails:
+                raise ArithmeticError
+            await asyncio.Event().wait()
+        return "after"
+
+    async def go_on(run: Run) -> Any:
+        graph = (
+            StateGraph(WordsState)
+            .add_node("routed", lambda state: {"words": ["routed"]})
+            .add_node("after", lambda state: {"words": ["after"]})
+            .add_edge(START, "routed")
+            .add_conditional_edges("routed", route, ["after"])
+            .compile(checkpointer=saver_of(checkpoints, run))
+        )
+        config: RunnableConfig = {"configurable": {"thread_id": str(run.thread_id)}}
+        given = cast(Any, {} if run.attempt == 1 else None)
+        return [part async for part in graph.astream(given, config, stream_mode=["values", "custom"])][-1]
+
+    first = asyncio.create_task(go_on(run), name="first attempt")
+    await routing.wait()
+    if not fails:
+        first.cancel()
+    with pytest.raises((asyncio.CancelledError, ArithmeticError)):
+        await first
+    # langgraph does not wait for the writes of a task that was cancelled.
+    await eventually(lambda: pool.fetchval("select true from checkpoint_writes where channel = $1", ERROR))
+    await end_lease(pool, run)
+    assert await go_on(await claimed(runs, run.thread_id)) == ("values", {"words": ["routed", "after"]})
 
 
 async def test_heartbeats_do_not_wait_for_writes(dsn: str, pool: Pool, run: Run) -> None:

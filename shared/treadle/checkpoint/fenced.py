@@ -33,6 +33,7 @@ from langgraph.checkpoint.serde.types import (
 )
 from psycopg.types.json import Jsonb
 
+from treadle.checkpoint.halves import without_halves
 from treadle.checkpoint.order import OrderedSaver
 from treadle.checkpoint.pool import ConnectionPool
 from treadle.checkpoint.reaching import persisting
@@ -188,11 +189,12 @@ class FencedSaver(OrderedSaver):
         task_id: str,
         task_path: str = "",
     ) -> None:
-        """Save the pending writes of a task.
+        """Save the pending writes of a task; of one that did not come to its end, only why.
 
         Raises:
             Fenced: the run belongs to a newer attempt, or has ended; nothing was written.
         """
+        writes = without_halves(writes)
         configurable = cast("dict[str, Any]", config).get("configurable", {})
         thread_id, ns = str(configurable["thread_id"]), str(configurable.get("checkpoint_ns", ""))
         rows = self._dump_writes(thread_id, ns, configurable["checkpoint_id"], task_id, task_path, writes)
