@@ -15,6 +15,8 @@ from urllib.parse import parse_qs, urlsplit
 PIECE_BYTES = 65536
 # Slow connections carry a piece this often.
 SLOW_TICK_SECS = 0.05
+# How long after the last delayed piece what comes behind it may go.
+BEHIND_SECS = 0.001
 # An open socket with this lingering is reset when it is closed.
 AT_ONCE = struct.pack("ii", 1, 0)
 LOOPBACK = "127.0.0.1"
@@ -200,8 +202,10 @@ class _Connection:
                         self._write(way, writer, piece)
                         await asyncio.sleep(len(piece) / bytes_per_sec)
                     case _:
-                        await self._write_after(due, way, writer, piece)
-            await asyncio.sleep(max(0.0, due - loop.time()))
+                        due = await _passed(due)
+                        self._write(way, writer, piece)
+                        await writer.drain()
+            await _passed(due)
             if way not in self._deaf and writer.can_write_eof():
                 writer.write_eof()
         except ConnectionError:
@@ -211,15 +215,17 @@ class _Connection:
         mode = self._proxy.mode(way)
         return max(1, int(mode.bytes_per_sec * SLOW_TICK_SECS)) if isinstance(mode, Slow) else PIECE_BYTES
 
-    async def _write_after(self, due: float, way: Way, writer: asyncio.StreamWriter, piece: bytes) -> None:
-        """Behind whatever is still delayed."""
-        await asyncio.sleep(max(0.0, due - asyncio.get_running_loop().time()))
-        self._write(way, writer, piece)
-        await writer.drain()
-
     def _write(self, way: Way, writer: asyncio.StreamWriter, piece: bytes) -> None:
         if way not in self._deaf and not writer.is_closing():
             writer.write(piece)
+
+
+async def _passed(due: float) -> float:
+    """Wait until what was to be written at that time of the loop has been; 0.0: nothing is delayed. Returns 0.0."""
+    if due:
+        # Both are timers of the loop, which calls the later one after the earlier one.
+        await asyncio.sleep(max(0.0, due - asyncio.get_running_loop().time()) + BEHIND_SECS)
+    return 0.0
 
 
 def _reset(writer: asyncio.StreamWriter) -> None:
