@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 from treadle.telemetry.logs import bound
 
@@ -26,19 +26,19 @@ class Threads(ThreadPoolExecutor):
 
     def __init__(self, slots: int) -> None:
         super().__init__(max(LEAST, slots * PER_RUN), thread_name_prefix="node")
-        self._of: dict[Future[object], tuple[str, object]] = {}
-        self._left: dict[Future[object], float] = {}
+        self._of: dict[Future[Any], tuple[str, object]] = {}
+        self._left: dict[Future[Any], float] = {}
 
     def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
         future = super().submit(fn, *args, **kwargs)
         if run_id := bound().get("run_id"):
-            self._of[future] = str(run_id), bound().get("attempt")  # pyright: ignore[reportArgumentType]
+            self._of[future] = str(run_id), bound().get("attempt")
             future.add_done_callback(self._forget)
         return future
 
-    def _forget(self, future: Future[T]) -> None:
-        self._of.pop(future, None)  # pyright: ignore[reportArgumentType, reportCallIssue]
-        self._left.pop(future, None)  # pyright: ignore[reportArgumentType, reportCallIssue]
+    def _forget(self, future: Future[Any]) -> None:
+        self._of.pop(future, None)
+        self._left.pop(future, None)
 
     def leave_behind(self, run_id: object, attempt: int) -> int:
         """An attempt has ended: returns how many threads are still at work for it."""
