@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import re
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -19,6 +19,16 @@ from tests.stack import Service
 NO_LINKS: frozenset[Between] = frozenset()
 
 
+async def _one(
+    site: Site, kind: str, chance: random.Random, strike: Callable[[Service], Awaitable[None]]
+) -> str:
+    """Strike one process of a kind; which one, or nothing where none is left."""
+    if (victim := site.choose(kind, chance)) is None:
+        return ""
+    await strike(victim)
+    return str(victim.pid)
+
+
 @dataclass(frozen=True)
 class Kill:
     """kill -9, without time for anything."""
@@ -31,10 +41,7 @@ class Kill:
         return f"{self.kind}: kill -9"
 
     async def strike(self, site: Site, chance: random.Random) -> str:
-        if (victim := site.choose(self.kind, chance)) is None:
-            return ""
-        await site.kill(victim)
-        return str(victim.pid)
+        return await _one(site, self.kind, chance, site.kill)
 
 
 @dataclass(frozen=True)
@@ -65,10 +72,7 @@ class Terminate:
         return f"{self.kind}: SIGTERM"
 
     async def strike(self, site: Site, chance: random.Random) -> str:
-        if (victim := site.choose(self.kind, chance)) is None:
-            return ""
-        await site.terminate(victim)
-        return str(victim.pid)
+        return await _one(site, self.kind, chance, site.terminate)
 
 
 @dataclass(frozen=True)
@@ -79,10 +83,10 @@ class Freeze:
     links: frozenset[Between] = NO_LINKS
 
     async def strike(self, site: Site, chance: random.Random) -> str:
-        if (victim := site.choose("worker", chance)) is None:
-            return ""
-        await site.freeze(victim, LEASE_SECS + chance.uniform(0.5, 4.0))
-        return str(victim.pid)
+        async def freeze(victim: Service) -> None:
+            await site.freeze(victim, LEASE_SECS + chance.uniform(0.5, 4.0))
+
+        return await _one(site, "worker", chance, freeze)
 
 
 @dataclass(frozen=True)
