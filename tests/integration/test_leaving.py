@@ -5,10 +5,9 @@ from __future__ import annotations
 import asyncio
 from uuid import uuid4
 
-from treadle.db.new_run import NewRun
+from tests.integration.accepting import accepted
 from treadle.db.pool import Pool, PoolWait, close_pool, connect_pool
 from treadle.db.runs import Runs
-from treadle.db.threads import Threads
 from treadle.operations.cancel import Cancellation
 from treadle.streaming import StreamLimits, connect
 from treadle_api.operations.leaving import cancel_for_client
@@ -18,11 +17,8 @@ async def test_a_client_that_leaves_while_all_connections_are_in_use_has_its_run
     dsn: str, pool: Pool
 ) -> None:
     """Those who leave because nothing moves are the rule: it is just then that no connection is free."""
-    thread, run, refused = uuid4(), uuid4(), asyncio.Event()
-    await Threads(pool).create(thread, {}, None)
-    await Runs(pool).create(
-        NewRun(run_id=run, thread_id=thread, assistant_id=uuid4(), graph_id="g", kwargs={})
-    )
+    thread, refused = uuid4(), asyncio.Event()
+    run = await accepted(pool, thread)
     busy = await connect_pool(dsn, size=1, service="busy", wait=PoolWait(0.1, refused.set))
     redis = connect("redis://127.0.0.1:1")
     async with busy.acquire():

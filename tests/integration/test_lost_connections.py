@@ -12,11 +12,10 @@ import pytest
 from psycopg import OperationalError
 
 from tests.chaos.proxy import Plain, Proxy
+from tests.integration.accepting import accepted
 from treadle.checkpoint.pool import ConnectionPool, checkpoint_pool
-from treadle.db.new_run import NewRun
 from treadle.db.pool import Pool, PoolWait, connect_pool, postgres_errors
 from treadle.db.runs import Lease, Runs
-from treadle.db.threads import Threads
 from treadle.errors import Overloaded, Unavailable
 from treadle.telemetry.metrics import Metrics
 from treadle_worker.active import ActiveRun
@@ -98,8 +97,7 @@ async def test_leases_are_kept_whenever_their_connection_ends(dsn: str, pool: Po
     failed = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, failed.set)
     thread, runs, metrics = uuid4(), Runs(pool), Metrics()
-    await Threads(pool).create(thread, {}, None)
-    await runs.create(NewRun(run_id=uuid4(), thread_id=thread, assistant_id=uuid4(), graph_id="g", kwargs={}))
+    await accepted(pool, thread)
     claim = await runs.claim(thread, Lease("w", 60, 3))
     assert claim.run is not None
     keeper = LeaseKeeper(f"{dsn}&application_name=treadle-ended", "nats://127.0.0.1:1", "w", 0.06, metrics)

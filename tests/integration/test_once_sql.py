@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.integration.test_run_protocol_sql import SUCCESS, Bench
+from tests.integration.run_protocol.bench import SUCCESS, Bench
 from treadle.db.pool import Pool
 from treadle.db.runs import Created
 from treadle.model import CancelAction, MultitaskStrategy, RunStatus

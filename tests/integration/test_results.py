@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from uuid import uuid4
 
-from treadle.db.new_run import NewRun
+from tests.integration.accepting import accepted
 from treadle.db.pool import Pool, PoolWait, close_pool, connect_pool
 from treadle.db.runs import Runs
 from treadle.db.threads import Threads
@@ -19,11 +19,8 @@ async def test_whoever_waits_for_a_result_goes_on_waiting_while_all_connections_
     dsn: str, pool: Pool
 ) -> None:
     """Told to ask again, a model would call its tool again, and there would be a second run."""
-    thread, run, refused = uuid4(), uuid4(), asyncio.Event()
-    await Threads(pool).create(thread, {}, None)
-    await Runs(pool).create(
-        NewRun(run_id=run, thread_id=thread, assistant_id=uuid4(), graph_id="g", kwargs={})
-    )
+    thread, refused = uuid4(), asyncio.Event()
+    run = await accepted(pool, thread)
     await Runs(pool).cancel(thread, run, CancelAction.INTERRUPT)
     busy, redis = (
         await connect_pool(dsn, size=1, service="busy", wait=PoolWait(0.1, refused.set)),

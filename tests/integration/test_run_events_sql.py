@@ -9,7 +9,7 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from tests.integration.test_run_protocol_sql import Bench, taken
+from tests.integration.run_protocol.bench import Bench, taken
 from treadle.db.pool import Pool, transaction
 from treadle.db.run_events import NotedEvent, RunEventOutbox
 from treadle.db.runs import Outcome

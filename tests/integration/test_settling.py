@@ -13,10 +13,9 @@ import pytest
 
 from tests.chaos.proxy import Plain, Proxy, Way
 from tests.e2e.steps import eventually
-from treadle.db.new_run import NewRun
+from tests.integration.accepting import accepted
 from treadle.db.pool import Pool, connect_pool
 from treadle.db.runs import Lease, Outcome, Runs
-from treadle.db.threads import Threads
 from treadle.model import Run
 from treadle.telemetry.metrics import Metrics
 from treadle.telemetry.tracing import Tracing
@@ -63,11 +62,9 @@ async def hands(dsn: str) -> AsyncGenerator[Hands]:
 
 async def queued(pool: Pool, count: int) -> UUID:
     """A thread with so many runs."""
-    thread_id, runs = uuid4(), Runs(pool)
-    await Threads(pool).create(thread_id, {}, None)
+    thread_id = uuid4()
     for _ in range(count):
-        new = NewRun(run_id=uuid4(), thread_id=thread_id, assistant_id=uuid4(), graph_id="g", kwargs={})
-        await runs.create(new)
+        await accepted(pool, thread_id)
     return thread_id
 
 

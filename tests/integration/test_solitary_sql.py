@@ -8,7 +8,7 @@ from uuid import uuid4
 import pytest
 from msgspec.structs import replace
 
-from tests.integration.test_run_protocol_sql import Bench, ended, taken
+from tests.integration.run_protocol.bench import Bench, ended, taken
 from treadle.db.dead_letters import DeadRuns
 from treadle.db.pool import Pool
 from treadle.db.runs import Claim

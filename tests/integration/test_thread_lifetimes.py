@@ -15,9 +15,9 @@ from langgraph.checkpoint.postgres.aio import AsyncPostgresSaver
 from langgraph.graph import START, StateGraph
 from typing_extensions import TypedDict
 
+from tests.integration.accepting import accepted
 from treadle.checkpoint.pool import ConnectionPool, checkpoint_pool
 from treadle.checkpoint.pruning import Pruned, Pruning, PruningSaver
-from treadle.db.new_run import NewRun
 from treadle.db.pool import Pool
 from treadle.db.runs import Lease, Outcome, Runs
 from treadle.db.threads import Threads
@@ -82,12 +82,6 @@ class Place:
             await graph.ainvoke({"words": ["hello"]}, config)
         return thread_id, await graph.aget_state(config)
 
-    async def run(self, thread_id: UUID) -> None:
-        """Accept a run."""
-        await self.runs.create(
-            NewRun(run_id=uuid4(), thread_id=thread_id, assistant_id=uuid4(), graph_id="g", kwargs={})
-        )
-
     async def checkpoints(self, thread_id: UUID) -> list[str]:
         rows = await self.pool.fetch(
             "select checkpoint_id from checkpoints where thread_id = $1", str(thread_id)
@@ -115,8 +109,8 @@ async def test_what_has_expired_is_removed_with_all_that_it_owns(place: Place) -
 
 async def test_a_thread_whose_runs_go_on_never_expires(place: Place) -> None:
     pending, running = await place.thread(REMOVED), await place.thread(REMOVED)
-    await place.run(pending)
-    await place.run(running)
+    await accepted(place.pool, pending)
+    await accepted(place.pool, running)
     claim = await place.runs.claim(running, LEASE)
     assert claim.run is not None
     assert await place.duty.round() == 0
@@ -131,7 +125,7 @@ async def test_whatever_happens_on_a_thread_puts_its_end_off(place: Place) -> No
     ends = [(await shown(place, thread)).expires_at]
     await place.threads.update(thread, {"a": 1})
     ends.append((await shown(place, thread)).expires_at)
-    await place.run(thread)
+    await accepted(place.pool, thread)
     ends.append((await shown(place, thread)).expires_at)
     await place.threads.update(thread, {}, Ttl("keep_latest", 10))
     changed = await shown(place, thread)
@@ -178,7 +172,7 @@ async def test_histories_that_are_left_whole_hide_none_behind_them(
 
 async def test_a_thread_with_runs_is_not_pruned(place: Place) -> None:
     thread, _ = await place.ran(PRUNED)
-    await place.run(thread)
+    await accepted(place.pool, thread)
     assert await place.duty.round() == 0
     assert await place.pruning.keep_latest(thread) is Pruned.LATER
     assert len(await place.checkpoints(thread)) > 1

@@ -8,6 +8,7 @@ from uuid import UUID, uuid4
 
 from msgspec.structs import replace
 
+from tests.integration.accepting import accepted
 from treadle import json
 from treadle.db.new_run import NewRun
 from treadle.db.pool import Pool
@@ -18,22 +19,6 @@ from treadle.model import CancelAction, RunStatus
 URL = "https://example.com/hook"
 LEASE = Lease("worker", secs=30, max_crashes=3)
 SETTLED: dict[str, Any] = {"secs": 0.1, "status": 200, "error": None, "retry_secs": None}
-
-
-async def created(pool: Pool, thread: UUID, **kwargs: Any) -> UUID:
-    run_id = uuid4()
-    made = await Runs(pool).create(
-        NewRun(
-            run_id=run_id,
-            thread_id=thread,
-            assistant_id=uuid4(),
-            graph_id="g",
-            kwargs=kwargs,
-            if_not_exists="create",
-        )
-    )
-    assert made.outcome == "created"
-    return run_id
 
 
 async def ended(pool: Pool, thread: UUID, values: Any = None, **outcome: Any) -> None:
@@ -52,7 +37,7 @@ async def ended(pool: Pool, thread: UUID, values: Any = None, **outcome: Any) ->
 
 async def one_owed(pool: Pool) -> tuple[Webhooks, Owed]:
     thread = uuid4()
-    await created(pool, thread, webhook=URL)
+    await accepted(pool, thread, webhook=URL)
     await ended(pool, thread, {"a": 1})
     webhooks = Webhooks(pool)
     [owed] = await webhooks.take_due(60, 10)
@@ -65,7 +50,7 @@ async def made_due(pool: Pool) -> None:
 
 async def test_the_end_of_a_run_writes_down_what_is_owed(pool: Pool) -> None:
     thread = uuid4()
-    run = await created(pool, thread, webhook=URL, input={"n": "\x00"})
+    run = await accepted(pool, thread, webhook=URL, input={"n": "\x00"})
     await ended(pool, thread, {"a": 1})
 
     [owed] = await Webhooks(pool).take_of_run(run, 60)
@@ -79,7 +64,7 @@ async def test_nul_in_an_input_does_not_keep_a_run_from_ending(pool: Pool) -> No
     inputs = ["\x00", "a\\u0000", "\\\x00\x00", "\\\\u0000", {"webhook": "\x00"}]
     for given in inputs:
         thread = uuid4()
-        run = await created(pool, thread, input=given, webhook=URL)
+        run = await accepted(pool, thread, input=given, webhook=URL)
         await ended(pool, thread)
         [owed] = await Webhooks(pool).take_of_run(run, 60)
         assert (owed.url, owed.run["kwargs"]["input"]) == (URL, given)
@@ -89,7 +74,7 @@ async def test_a_run_without_a_webhook_owes_nothing(pool: Pool) -> None:
     thread = uuid4()
     nested = {"input": {"webhook": URL, "nul": "\x00"}}
     for kwargs in ({}, {"webhook": None}, nested, {**nested, "webhook": None}):
-        await created(pool, thread, **kwargs)
+        await accepted(pool, thread, **kwargs)
         await ended(pool, thread, {})
 
     assert await Webhooks(pool).take_due(60, 10) == []
@@ -97,7 +82,7 @@ async def test_a_run_without_a_webhook_owes_nothing(pool: Pool) -> None:
 
 async def test_a_failure_is_owed_with_the_values_that_its_thread_has_then(pool: Pool) -> None:
     thread = uuid4()
-    await created(pool, thread, webhook=URL)
+    await accepted(pool, thread, webhook=URL)
     error = json.encode({"error": "E", "message": "m"})
     await ended(pool, thread, {"half": 1}, status="error", resting="error", error=error)
 
@@ -108,8 +93,8 @@ async def test_a_failure_is_owed_with_the_values_that_its_thread_has_then(pool: 
 
 async def test_cancels_owe_too_before_and_after_the_beginning(pool: Pool) -> None:
     thread, runs = uuid4(), Runs(pool)
-    on = await created(pool, thread, webhook=URL)
-    first, second = await created(pool, thread, webhook=URL), await created(pool, thread, webhook=URL)
+    on = await accepted(pool, thread, webhook=URL)
+    first, second = await accepted(pool, thread, webhook=URL), await accepted(pool, thread, webhook=URL)
     run = (await runs.claim(thread, LEASE)).run
     assert run is not None
     await runs.cancel(thread, first, CancelAction.ROLLBACK)
@@ -123,7 +108,7 @@ async def test_cancels_owe_too_before_and_after_the_beginning(pool: Pool) -> Non
 
 async def test_a_run_that_is_given_up_owes_its_error(pool: Pool) -> None:
     thread, runs = uuid4(), Runs(pool)
-    await created(pool, thread, webhook=URL)
+    await accepted(pool, thread, webhook=URL)
     only_once = replace(LEASE, max_crashes=1)
     await runs.claim(thread, only_once)
     await pool.execute("update treadle.lease set lease_until = clock_timestamp() - interval '1 second'")
@@ -137,7 +122,7 @@ async def test_a_run_that_is_given_up_owes_its_error(pool: Pool) -> None:
 async def test_two_deliverers_never_take_the_same_one(pool: Pool) -> None:
     thread = uuid4()
     for _ in range(20):
-        await created(pool, thread, webhook=URL)
+        await accepted(pool, thread, webhook=URL)
         await ended(pool, thread, {})
     webhooks = Webhooks(pool)
 
