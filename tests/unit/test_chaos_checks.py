@@ -161,6 +161,20 @@ def a_cancel_is_obeyed(told: Told) -> None:
     told.cancel("a", "interrupt", 2.1, 2.2)
 
 
+def a_finished_step_is_shown_until_a_run_leaves_a_checkpoint(told: Told) -> None:
+    """Its run was stopped before the checkpoint, and the one after it before it had done anything."""
+    told.run("a", Work(2, 0.1, 2), (0, "pending", 0), (1, "running", 1), (3, "interrupted", 1), error=STOPPED)
+    told.step("a", "a", 0, 1.1, 1.5)
+    told.mark("start", "a", "a", 1, 1.6)
+    told.mark("end", "a", "a", 1, 2.2)
+    told.cancel("a", "interrupt", 2.1, 2.2)
+    told.run(
+        "b", Work(1, 0.1, 0), (4, "pending", 0), (5, "running", 1), (5.1, "interrupted", 1), error=STOPPED
+    )
+    told.cancel("b", "interrupt", 4.9, 5.05)
+    told.shows(["a.0", "a.1"])
+
+
 def a_cancel_in_the_queue_is_obeyed(told: Told) -> None:
     waits(told, "gone")
     told.cancel("a", "rollback", 0.9, 1.2)
@@ -221,7 +235,7 @@ def beside_one_without_memory(told: Told, pid: int = 1) -> None:
 
 @pytest.mark.parametrize(
     "tell",
-    [one_step, beside_one_without_memory, question, a_cancel_is_obeyed, a_cancel_in_the_queue_is_obeyed, a_strategy_takes_the_place,
+    [one_step, beside_one_without_memory, a_finished_step_is_shown_until_a_run_leaves_a_checkpoint, question, a_cancel_is_obeyed, a_cancel_in_the_queue_is_obeyed, a_strategy_takes_the_place,
      a_question_is_answered, a_zombie_stops_soon, a_mark_was_in_flight, its_worker_was_gone, redis_was_away,
      the_api_could_not_reach_redis],
 )  # fmt: skip
@@ -232,6 +246,12 @@ def test_in_a_sound_history_nothing_is_found(tell: Tell) -> None:
 
 
 # Broken ones
+
+
+def a_finished_step_is_shown_behind_a_checkpoint(told: Told) -> None:
+    a_finished_step_is_shown_until_a_run_leaves_a_checkpoint(told)
+    told.run("c", Work(1, 0.1, 0), (6, "pending", 0), (7, "running", 1), (9, "success", 1))
+    told.step("c", "c", 0, 7.2, 8)
 
 
 def a_pending_run_vanishes(told: Told) -> None:
@@ -394,6 +414,7 @@ BROKEN: list[tuple[str, Tell]] = [
     (ENDED, a_stopped_run_goes_on),
     ("zombies stop soon", a_zombie_ends_its_step_late),
     (VALUES, an_answer_does_half),
+    (VALUES, a_finished_step_is_shown_behind_a_checkpoint),
     (VALUES, a_thread_shows_old_values),
     (STATUSES, a_question_is_not_shown),
     (STATUSES, a_thread_shows_old_values),

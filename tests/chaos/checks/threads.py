@@ -48,15 +48,22 @@ def made_by(runs: list[RunHistory]) -> dict[str, int]:
 
 
 def _pending(evidence: Evidence, runs: list[RunHistory], made: dict[str, int]) -> Iterator[str]:
-    """The step that the last run had finished when it was stopped before its checkpoint: its writes are kept, and langgraph
-    shows them in the thread's state. (The next input drops them; a run that goes on from there takes them over.)"""
-    ran = _in_order(runs)
-    if not ran or (end := ran[-1].end) is None or end.status == "success":
-        return
-    for mark in evidence.marks_of.get(ran[-1].first.run_id, ()):
-        if mark.what == "end" and not evidence.zombie(mark) and mark.step == made.get(mark.label, 0):
-            yield f"{mark.label}.{mark.step}"
-            return
+    """The step that a run had finished when it was stopped before its checkpoint: its writes are kept, and langgraph shows
+    them in the thread's state, until another run leaves a checkpoint. (A new input drops them; a run that goes on from there
+    takes them over.)"""
+    for run in _since_the_last_checkpoint(_in_order(runs)):
+        if run.end is None or run.end.status == "success":
+            continue
+        for mark in evidence.marks_of.get(run.first.run_id, ()):
+            if mark.what == "end" and not evidence.zombie(mark) and mark.step == made.get(mark.label, 0):
+                yield f"{mark.label}.{mark.step}"
+                return
+
+
+def _since_the_last_checkpoint(ran: list[RunHistory]) -> list[RunHistory]:
+    """The last run that left a checkpoint, and those that came after it."""
+    left = [n for n, run in enumerate(ran) if any(not checkpoint.gone for checkpoint in run.checkpoints)]
+    return ran[max(left, default=0) :]
 
 
 def _unfinished(evidence: Evidence, runs: list[RunHistory], made: dict[str, int]) -> Iterator[Found]:
