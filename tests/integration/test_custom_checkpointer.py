@@ -120,11 +120,11 @@ async def test_of_a_task_that_did_not_come_to_its_end_only_the_reason_is_kept(
     run = await claimed(pool, uuid4())
     saver = await savers.of_run(run)
     written = await put(saver, run)
-    halves = [("words", ["a"]), (ERROR, "it failed")]
+    partial = [("words", ["a"]), (ERROR, "it failed")]
     if threaded:
-        await asyncio.to_thread(saver.put_writes, written, halves, "task")
+        await asyncio.to_thread(saver.put_writes, written, partial, "task")
     else:
-        await saver.aput_writes(written, halves, "task")
+        await saver.aput_writes(written, partial, "task")
     found = await saver.aget_tuple(written)
     assert found is not None
     assert found.pending_writes == [("task", ERROR, "it failed")]

@@ -33,8 +33,8 @@ from langgraph.checkpoint.serde.types import (
 )
 from psycopg.types.json import Jsonb
 
-from treadle.checkpoint.halves import without_halves
 from treadle.checkpoint.order import OrderedSaver
+from treadle.checkpoint.partial_writes import without_partial_writes
 from treadle.checkpoint.pool import ConnectionPool
 from treadle.checkpoint.reaching import persisting
 from treadle.db.runs import WAITING_ANSWER
@@ -194,7 +194,7 @@ class FencedSaver(OrderedSaver):
         Raises:
             Fenced: the run belongs to a newer attempt, or has ended; nothing was written.
         """
-        writes = without_halves(writes)
+        writes = without_partial_writes(writes)
         configurable = cast("dict[str, Any]", config).get("configurable", {})
         thread_id, ns = str(configurable["thread_id"]), str(configurable.get("checkpoint_ns", ""))
         rows = self._dump_writes(thread_id, ns, configurable["checkpoint_id"], task_id, task_path, writes)

@@ -19,14 +19,14 @@ from langgraph.checkpoint.base import (
     CheckpointTuple,
 )
 
-from treadle.checkpoint.halves import without_halves
 from treadle.checkpoint.order import stay_above
+from treadle.checkpoint.partial_writes import without_partial_writes
 
 Check = Callable[[], Awaitable[None]]
 
 
 class GuardedSaver(BaseCheckpointSaver[Any]):
-    """Passes everything on but halves of writes, and checks before each write.
+    """Passes everything on but partial writes, and checks before each write.
 
     Args:
         check: raises Fenced when the attempt may not write any more.
@@ -69,7 +69,7 @@ class GuardedSaver(BaseCheckpointSaver[Any]):
         self, config: RunnableConfig, writes: Sequence[tuple[str, Any]], task_id: str, task_path: str = ""
     ) -> None:
         await self._check()
-        await self._inner.aput_writes(config, without_halves(writes), task_id, task_path)
+        await self._inner.aput_writes(config, without_partial_writes(writes), task_id, task_path)
 
     async def adelete_thread(self, thread_id: str) -> None:
         await self._check()
@@ -115,7 +115,7 @@ class GuardedSaver(BaseCheckpointSaver[Any]):
         self, config: RunnableConfig, writes: Sequence[tuple[str, Any]], task_id: str, task_path: str = ""
     ) -> None:
         self._check_from_thread()
-        self._inner.put_writes(config, without_halves(writes), task_id, task_path)
+        self._inner.put_writes(config, without_partial_writes(writes), task_id, task_path)
 
     def get_delta_channel_history(
         self, *, config: RunnableConfig, channels: Sequence[str]

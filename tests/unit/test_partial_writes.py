@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from langgraph.checkpoint.serde.types import ERROR, RESUME
 
-from treadle.checkpoint.halves import ERROR_SOURCE_NODE, without_halves
+from treadle.checkpoint.partial_writes import ERROR_SOURCE_NODE, without_partial_writes
 
 STATE = ("words", ["a"])
 FAILED = (ERROR, "it failed")
@@ -26,4 +26,4 @@ HANDLED = (ERROR_SOURCE_NODE, "node")
 def test_of_a_task_that_did_not_come_to_its_end_only_the_reason_is_kept(
     writes: list[tuple[str, object]], kept: list[tuple[str, object]]
 ) -> None:
-    assert without_halves(writes) == kept
+    assert without_partial_writes(writes) == kept
