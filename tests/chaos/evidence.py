@@ -17,6 +17,7 @@ from tests.chaos.witness import Mark
 
 # Longer than a node that takes all memory holds it: see `hoard` of tests/graphs/chaos.py.
 HOARDING = timedelta(seconds=1)
+BLOCKING = timedelta(seconds=BLOCK_SECS)
 
 
 @dataclass(frozen=True)
@@ -179,10 +180,19 @@ class Evidence:
         )
 
     def held_up(self, pid: int) -> Iterator[tuple[datetime, datetime]]:
-        """When a process could not know anything: it was stopped, or a node held its loop."""
-        yield from ((freeze.since, freeze.until) for freeze in self.freezes if freeze.pid == pid)
-        blocks = (mark.at for mark in self.marks if mark.pid == pid and mark.what == "block")
-        yield from ((at, at + timedelta(seconds=BLOCK_SECS)) for at in blocks)
+        """When a process could not know anything: it was stopped, or a node held its loop.
+
+        A node that is to block marks that first: if its process is stopped meanwhile, it blocks when that goes on.
+        """
+        stopped = sorted((each.since, each.until) for each in self.freezes if each.pid == pid)
+        yield from stopped
+        for mark in self.marks:
+            if mark.pid == pid and mark.what == "block":
+                until = mark.at + BLOCKING
+                for since, goes_on in stopped:
+                    if since <= until and mark.at <= goes_on:
+                        until = goes_on + BLOCKING
+                yield mark.at, until
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,8 @@ from tests.chaos.load import was_told_where_to_wait
 from tests.chaos.plan import Scale
 from tests.chaos.record import Asked, Cancelled, Followed, Record
 from tests.chaos.replay import replay
-from tests.chaos.site import Death
+from tests.chaos.settings import BLOCK_SECS
+from tests.chaos.site import Death, Freeze
 from tests.chaos.witness import Mark
 from tests.chaos.work import Work
 from tests.stack import Service
@@ -45,6 +46,7 @@ class Told:
         self.streams: dict[str, list[Streamed]] = {}
         self.struck: list[Struck] = []
         self.deaths: list[Death] = []
+        self.freezes: list[Freeze] = []
         self.state = ThreadState("idle", {}, {}, ())
         self.lost = False
 
@@ -120,7 +122,7 @@ class Told:
             left={},
             struck=self.struck,
             deaths=self.deaths,
-            freezes=[],
+            freezes=self.freezes,
             logs={},
             restless="",
             redis_lost=self.lost,
@@ -200,6 +202,14 @@ def a_zombie_stops_soon(told: Told) -> None:
     told.step("a", "a", 0, 4.5, 5, attempt=2)
 
 
+def a_zombie_is_blocked_when_its_process_goes_on(told: Told) -> None:
+    """It was stopped as another node was about to block."""
+    a_zombie_stops_soon(told)
+    told.mark("block", "other", "other", 0, 2)
+    told.freezes.append(Freeze(1, at(2.1), at(7)))
+    told.mark("end", "a", "a", 0, 7 + BLOCK_SECS + 0.1)
+
+
 def a_mark_was_in_flight(told: Told) -> None:
     a_cancel_is_obeyed(told)
     told.mark("start", "a", "a", 1, 3.01)
@@ -236,7 +246,8 @@ def beside_one_without_memory(told: Told, pid: int = 1) -> None:
 @pytest.mark.parametrize(
     "tell",
     [one_step, beside_one_without_memory, a_finished_step_is_shown_until_a_run_leaves_a_checkpoint, question, a_cancel_is_obeyed, a_cancel_in_the_queue_is_obeyed, a_strategy_takes_the_place,
-     a_question_is_answered, a_zombie_stops_soon, a_mark_was_in_flight, its_worker_was_gone, redis_was_away,
+     a_question_is_answered, a_zombie_stops_soon,
+     a_zombie_is_blocked_when_its_process_goes_on, a_mark_was_in_flight, its_worker_was_gone, redis_was_away,
      the_api_could_not_reach_redis],
 )  # fmt: skip
 def test_in_a_sound_history_nothing_is_found(tell: Tell) -> None:
@@ -341,6 +352,11 @@ def a_zombie_ends_its_step_late(told: Told) -> None:
     told.mark("end", "a", "a", 0, 9)
 
 
+def a_zombie_goes_on_after_it_was_blocked(told: Told) -> None:
+    a_zombie_is_blocked_when_its_process_goes_on(told)
+    told.mark("end", "a", "a", 0, 7 + BLOCK_SECS + 3.2)
+
+
 def an_answer_does_nothing(told: Told) -> None:
     question(told)
     answer(told, 0)
@@ -413,6 +429,7 @@ BROKEN: list[tuple[str, Tell]] = [
     (ENDED, two_overlap),
     (ENDED, a_stopped_run_goes_on),
     ("zombies stop soon", a_zombie_ends_its_step_late),
+    ("zombies stop soon", a_zombie_goes_on_after_it_was_blocked),
     (VALUES, an_answer_does_half),
     (VALUES, a_finished_step_is_shown_behind_a_checkpoint),
     (VALUES, a_thread_shows_old_values),
