@@ -116,7 +116,9 @@ class Service:
                 status = await self._process.wait()
                 await self._reading
         except TimeoutError:
-            self.signal(signal.SIGABRT)  # says where its threads are
+            self.signal(signal.SIGUSR2)  # says where it is
+            await asyncio.wait({self._reading}, timeout=DYING_SECS)
+            self.signal(signal.SIGABRT)  # the same of its threads, should it not even do that
             await asyncio.wait({self._reading}, timeout=DYING_SECS)
             self.signal(signal.SIGKILL)
             raise AssertionError(f"{self.name} did not stop in {STOP_SECS} seconds:\n{self.text}") from None
@@ -166,7 +168,11 @@ class Stack:
     async def spawn(self, name: str, **settings: str) -> Service:
         """Start a service, and do not wait for it; SKEW_SECS: on a host whose clock is wrong by so much."""
         skew = settings.pop("SKEW_SECS", "")
-        program = ["tests.chaos.skewed", f"treadle_{name}", skew] if skew else [f"treadle_{name}"]
+        program = (
+            ["tests.chaos.skewed", f"treadle_{name}", skew]
+            if skew
+            else ["tests.explained", f"treadle_{name}"]
+        )
         port = int(settings.get("TREADLE_PORT") or free_port()) if name == "api" else 0
         process = await asyncio.create_subprocess_exec(
             sys.executable,
