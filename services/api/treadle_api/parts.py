@@ -122,13 +122,10 @@ class Links:
 async def link(given: Given) -> AsyncGenerator[Links]:
     """Begin to connect to NATS and Redis; waits for neither."""
     nats, redis = Nats(given.settings.nats_url, name="api"), connect(given.settings.redis_uri)
-    connecting = asyncio.create_task(nats.connect(), name="nats")
     try:
-        yield Links(nats, redis, Dependencies(nats, redis), Metrics())
+        async with nats.kept_up():
+            yield Links(nats, redis, Dependencies(nats, redis), Metrics())
     finally:
-        connecting.cancel()
-        await asyncio.gather(connecting, return_exceptions=True)
-        await nats.close()
         await redis.aclose()
 
 

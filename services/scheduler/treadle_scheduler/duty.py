@@ -9,6 +9,7 @@ from typing import Protocol
 from treadle.checkpoint.reaching import psycopg_errors
 from treadle.db.pool import postgres_errors
 from treadle.errors import Unavailable
+from treadle.patience import being_cancelled
 from treadle.telemetry.metrics import Duty as DutyName
 from treadle.telemetry.metrics import Metrics
 
@@ -30,7 +31,8 @@ class Duty(Protocol):
 
 async def perform(duty: Duty, metrics: Metrics) -> None:
     """Do the rounds of a duty until cancelled. Postgres being away costs rounds, nothing else."""
-    while True:
+    # A cancel may be forgotten on its way, by `asyncio.wait_for` up to Python 3.11.
+    while not being_cancelled():
         try:
             doing = f"doing the duty {duty.name}"
             with postgres_errors(doing), psycopg_errors(doing):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import socket
 from collections.abc import AsyncGenerator
@@ -73,9 +72,7 @@ async def build(given: Given) -> AsyncGenerator[Parts]:
             postgres_at(settings.database_uri), stack, attempt, readiness.teller("postgres")
         )
         nats = Nats(settings.nats_url, name=f"scheduler-{holder}", tell=readiness.teller("nats"))
-        stack.push_async_callback(nats.close)
-        tasks = await stack.enter_async_context(asyncio.TaskGroup())
-        stack.callback(tasks.create_task(nats.connect(), name="nats").cancel)
+        await stack.enter_async_context(nats.kept_up())
         redis = connect(settings.redis_uri)
         stack.push_async_callback(redis.aclose)
         publisher, runs = WakeupPublisher(nats, settings.treadle_nats_replicas), Runs(pool)

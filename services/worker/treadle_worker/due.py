@@ -18,6 +18,7 @@ from treadle.messaging.connection import NATS_ERRORS
 from treadle.messaging.delays import DueDelivery
 from treadle.messaging.inbox import Inbox
 from treadle.messaging.wakeups import Source, WakeupPublisher
+from treadle.patience import being_cancelled
 from treadle.telemetry.metrics import Metrics
 
 log = logging.getLogger(__name__)
@@ -52,7 +53,8 @@ class DueRuns:
     async def run(self) -> None:
         """Forward until cancelled. What is in hand then comes to another worker."""
         try:
-            while True:
+            # A cancel may be forgotten on its way, by `asyncio.wait_for` up to Python 3.11.
+            while not being_cancelled():
                 await self._kept.wait()
                 await self._forward_one()
         finally:

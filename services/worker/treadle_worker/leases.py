@@ -146,22 +146,19 @@ class LeaseKeeper:
         closing = asyncio.Event()
         self._loop, self._closing = asyncio.get_running_loop(), closing
         self._worker_loop.call_soon_threadsafe(self._ready.set)
-        connecting = asyncio.create_task(self._nats.connect(), name="connect-nats")
         connection: asyncpg.Connection | None = None
-        try:
-            async with asyncio.TaskGroup() as tasks:
-                beside = self._stand_beside(tasks)
-                while not await _set_within(closing, self._beat_secs):
-                    connection = await self._beat(connection)
-                    await self._say_in_progress()
-                if beside is not None:
-                    beside.cancel()
-        finally:
-            connecting.cancel()
-            await asyncio.gather(connecting, return_exceptions=True)
-            await self._nats.close()
-            if connection is not None:
-                connection.terminate()
+        async with self._nats.kept_up():
+            try:
+                async with asyncio.TaskGroup() as tasks:
+                    beside = self._stand_beside(tasks)
+                    while not await _set_within(closing, self._beat_secs):
+                        connection = await self._beat(connection)
+                        await self._say_in_progress()
+                    if beside is not None:
+                        beside.cancel()
+            finally:
+                if connection is not None:
+                    connection.terminate()
 
     def _stand_beside(self, tasks: asyncio.TaskGroup) -> asyncio.Task[None] | None:
         if self._beside is None:

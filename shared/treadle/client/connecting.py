@@ -11,6 +11,7 @@ from nats.aio.client import Client as Nats
 
 from treadle.client.client import Client
 from treadle.errors import Unavailable
+from treadle.messaging.closing import Closing
 from treadle.messaging.connection import NATS_ERRORS, PING_SECS, PINGS_UNANSWERED
 
 log = logging.getLogger(__name__)
@@ -33,22 +34,24 @@ async def connect(
     Raises:
         Unavailable: NATS cannot be reached at first, or lets nobody in who comes like this.
     """
-    connection = await _opened(url, name, timeout_secs)
+    connection = Nats()
+    closing = Closing(connection)
+    await _open(connection, closing, url, name, timeout_secs)
     try:
         yield Client(connection, key=key)
     finally:
-        await connection.close()
+        await closing.close()
 
 
-async def _opened(url: str, name: str, timeout_secs: float) -> Nats:
+async def _open(connection: Nats, closing: Closing, url: str, name: str, timeout_secs: float) -> None:
     problem = "no answer"
 
     async def failed(error: Exception) -> None:
         nonlocal problem
+        closing.failed()
         problem = str(error) or type(error).__name__
         log.warning("NATS: %s", problem)
 
-    connection = Nats()
     try:
         async with asyncio.timeout(timeout_secs):
             await connection.connect(
@@ -58,8 +61,8 @@ async def _opened(url: str, name: str, timeout_secs: float) -> Nats:
                 ping_interval=PING_SECS,
                 max_outstanding_pings=PINGS_UNANSWERED,
                 error_cb=failed,
+                reconnected_cb=closing.connected,
             )
     except NATS_ERRORS as error:
-        await connection.close()
+        await closing.close()
         raise Unavailable(f"NATS cannot be reached, or does not let us in: {problem}") from error
-    return connection

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import asynccontextmanager
 
 import nats.errors
 from nats.aio.client import Client
 
 from treadle.address import without_password
+from treadle.messaging.closing import Closing
+from treadle.owned_task import OwnedTask
 from treadle.patience import OK, Reminder, Tell, nobody
 
 log = logging.getLogger(__name__)
@@ -54,11 +57,11 @@ class Nats:
         self._name = name
         self._on_connect = on_connect
         self._tell = tell
-        self._closing = False
         self._opened = asyncio.Event()
         self._problem = "not connected"
         self._reminder = Reminder(f"NATS at {without_password(url)}")
         self.client = Client()
+        self._closing = Closing(self.client)
 
     @property
     def connected(self) -> bool:
@@ -83,6 +86,17 @@ class Nats:
         """Wait until NATS has been there once: from then on subscriptions can be made, and last."""
         await self._opened.wait()
 
+    @asynccontextmanager
+    async def kept_up(self) -> AsyncGenerator[None]:
+        """Connect meanwhile, however long it takes, and close at the end."""
+        connecting = OwnedTask("connect-nats", self.connect)
+        connecting.start()
+        try:
+            yield
+        finally:
+            await self.close()
+            await connecting.stop()
+
     async def connect(self) -> None:
         """Connect, however long it takes; says what it waits for."""
         while True:
@@ -95,6 +109,9 @@ class Nats:
 
     async def _open(self) -> None:
         async def connected() -> None:
+            await self._closing.connected()
+            if not self.connected:
+                return
             if self.client.stats["reconnects"]:
                 log.info("connection to NATS is back")
             if self._on_connect is not None:
@@ -103,11 +120,12 @@ class Nats:
                 self._tell(OK)
 
         async def disconnected() -> None:
-            if not self._closing:
+            if not self._closing.begun:
                 log.warning("connection to NATS lost, reconnecting")
                 self._tell("the connection was lost")
 
         async def failed(error: Exception) -> None:
+            self._closing.failed()
             self._say(error)
 
         await self.client.connect(
@@ -139,7 +157,7 @@ class Nats:
 
     async def close(self) -> None:
         """Flush what was published and close."""
-        self._closing = True
+        self._closing.begin()
         if not self._opened.is_set():
             return
         try:
@@ -147,4 +165,4 @@ class Nats:
                 await self.client.flush(FLUSH_TIMEOUT_SECS)
         except NATS_ERRORS as error:
             log.warning("NATS went away before the last messages were flushed: %s", error)
-        await self.client.close()
+        await self._closing.close()

@@ -11,6 +11,7 @@ from uuid import UUID
 
 from redis.asyncio import Redis
 
+from treadle.owned_task import OwnedTask
 from treadle.streaming.batch import Batch, arrived
 from treadle.streaming.connection import AWAY, Link
 from treadle.streaming.event import EventId, live_channel
@@ -18,7 +19,6 @@ from treadle.streaming.history import History
 from treadle.streaming.news import ThreadNews
 from treadle.streaming.pubsub import Message, PubSubConnection, open_pubsub
 from treadle.streaming.subscription import Subscription
-from treadle.streaming.task import OwnedTask
 
 QUEUE_BYTES = 4 * 1024 * 1024
 # What all who watch share. Watchers of one run have its batches in common, so the runs are what counts.

@@ -10,10 +10,10 @@ from uuid import UUID
 
 from redis.asyncio import Redis
 
+from treadle.owned_task import OwnedTask
 from treadle.streaming.append import Entry, Outcome, append
 from treadle.streaming.connection import AWAY, Link
 from treadle.streaming.limits import StreamLimits
-from treadle.streaming.task import OwnedTask
 from treadle.streaming.writer import EventWriter
 
 # An idle run's first event goes at once; what follows within this time goes together.
