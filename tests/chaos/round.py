@@ -28,6 +28,7 @@ from tests.stack import Stack, running_stack
 
 WORKERS, APIS, SCHEDULERS = 3, 2, 2
 PROGRESS_SECS = 5.0
+STRIKE_AGAIN_SECS = 3.0
 
 
 @dataclass(frozen=True)
@@ -104,25 +105,34 @@ async def _storm(site: Site, planned: Round, load: Any, record: Record, say: Any
     struck: list[Struck] = []
     began = time.monotonic()
 
-    async def strike(n: int, planned_strike: Strike) -> None:
-        await asyncio.sleep(planned_strike.at)
-        fault = planned_strike.fault
+    def tell(what: str) -> None:
+        say(f"  {time.monotonic() - began:5.1f} s  {what}")
+
+    async def once(fault: Fault, chance: random.Random) -> str:
+        """What it hit."""
         async with turn(site, fault):
-            since = now()
-            say(f"  {time.monotonic() - began:5.1f} s  {fault.name}")
-            hit = ""
+            since, hit = now(), ""
             try:
-                hit = await fault.strike(site, random.Random(f"{planned.seed}/strike/{n}"))
+                hit = await fault.strike(site, chance)
             except Exception as error:  # noqa: BLE001 - it is a finding like others, and the round goes on
                 record.problems.append(f"{fault.name} failed: {error!r}")
             struck.append(Struck(fault.name, since, now(), hit))
-            say(f"  {time.monotonic() - began:5.1f} s  {fault.name}: over, hit {hit or 'nobody'}")
+            return hit
+
+    async def strike(n: int, planned_strike: Strike) -> None:
+        """One that hits nobody, since another fault has taken them away, strikes again while there is load."""
+        await asyncio.sleep(planned_strike.at)
+        fault, chance = planned_strike.fault, random.Random(f"{planned.seed}/strike/{n}")
+        tell(fault.name)
+        while not (hit := await once(fault, chance)) and not loading.done():
+            await asyncio.wait({loading}, timeout=STRIKE_AGAIN_SECS)
+        tell(f"{fault.name}: over, hit {hit or 'nobody'}")
 
     async def progress() -> None:
         while True:
             await asyncio.sleep(PROGRESS_SECS)
             accepted = sum(asked.outcome in ("accepted", "stored") for asked in record.asked)
-            say(f"  {time.monotonic() - began:5.1f} s  {accepted} runs accepted")
+            tell(f"{accepted} runs accepted")
 
     async with asyncio.TaskGroup() as tasks:
         telling = tasks.create_task(progress(), name="progress")
