@@ -15,9 +15,11 @@ from tests.chaos.settings import BLOCK_SECS
 from tests.chaos.site import Death, Freeze
 from tests.chaos.witness import Mark
 
-# Longer than a node that takes all memory holds it (`hoard` of tests/graphs/chaos.py), also where a busy machine lets it wait.
-HOARDING = timedelta(seconds=3)
+# A node that takes all memory holds it about as long (`hoard` of tests/graphs/chaos.py), and longer where a busy machine lets it wait.
+HOARDING = timedelta(seconds=1)
 BLOCKING = timedelta(seconds=BLOCK_SECS)
+# How soon a node knows that its mark is kept, if nothing holds its process up.
+ANSWERED = timedelta(seconds=1)
 
 
 @dataclass(frozen=True)
@@ -173,16 +175,23 @@ class Evidence:
         return any(
             mark.what == "hoard"
             and mark.pid == run.leases[-1].pid
-            and run.claims[-1].at <= mark.at + HOARDING
+            and run.claims[-1].at <= self._given_back(mark)
             and mark.at <= run.last.at
             for mark in self.marks
             if run.leases
         )
 
+    def _given_back(self, hoard: Mark) -> datetime:
+        """When a process had its memory again at the latest: the node has come to its end when its attempt is over."""
+        run = self.runs.get(hoard.run_id)
+        over = None if run is None else run.over(hoard.attempt)
+        return max(hoard.at + HOARDING, over or hoard.at)
+
     def held_up(self, pid: int) -> Iterator[tuple[datetime, datetime]]:
         """When a process could not know anything: it was stopped, or a node held its loop.
 
-        A node that is to block marks that first: if its process is stopped meanwhile, it blocks when that goes on.
+        A node that is to block marks that first: if its process is stopped before it learns that the mark is kept, it blocks
+        when that goes on.
         """
         stopped = sorted((each.since, each.until) for each in self.freezes if each.pid == pid)
         yield from stopped
@@ -190,7 +199,7 @@ class Evidence:
             if mark.pid == pid and mark.what == "block":
                 until = mark.at + BLOCKING
                 for since, goes_on in stopped:
-                    if since <= until and mark.at <= goes_on:
+                    if since <= mark.at + ANSWERED and mark.at <= goes_on:
                         until = goes_on + BLOCKING
                 yield mark.at, until
 

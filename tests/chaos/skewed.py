@@ -13,6 +13,8 @@ import time
 from datetime import datetime, timedelta, tzinfo
 from typing import Any
 
+from tests.explained import explain
+
 _NANOS = 10**9
 # Those that ask `datetime` for the time of day. The class itself cannot be changed, and one that took its place everywhere
 # would not be what msgspec and asyncpg know as a datetime.
@@ -41,6 +43,7 @@ def skew(secs: float) -> None:
 
 
 if __name__ == "__main__":
+    explain()
     service, secs = sys.argv[1:]
     skew(float(secs))
     runpy.run_module(service, run_name="__main__", alter_sys=True)

@@ -27,6 +27,7 @@ from treadle_worker.app import worker_name
 
 BEGIN = datetime(2026, 1, 1, tzinfo=UTC)
 THREAD = "thread"
+OTHER = "other"
 STOPPED = "the run was cancelled"
 
 Tell = Callable[["Told"], None]
@@ -57,12 +58,13 @@ class Told:
         *changes: tuple[float, str, int],
         strategy: str = "enqueue",
         error: str = "",
+        thread: str = THREAD,
     ) -> None:
         """A run that was asked for, accepted, and became this: (when, status or `gone`, attempt)."""
         seq = len(self.runs) + 1
         asked = Asked(
             label,
-            THREAD,
+            thread,
             work,
             "create",
             strategy,
@@ -77,7 +79,7 @@ class Told:
             status = history.last.status if gone else became
             cause = (error or None) if became not in ("pending", "running") else None
             history.changes.append(
-                RunChange(round(when * 1000), at(when), gone, label, THREAD, seq, status, attempt, 0, None, None, label,
+                RunChange(round(when * 1000), at(when), gone, label, thread, seq, status, attempt, 0, None, None, label,
                           "async", strategy, work is None, cause)
             )  # fmt: skip
 
@@ -108,15 +110,19 @@ class Told:
         changes = sorted(
             (change for run in self.runs.values() for change in run.changes), key=lambda each: each.id
         )
-        threads = {THREAD: sorted(self.runs.values(), key=lambda run: run.first.seq)}
+        threads: dict[str, list[RunHistory]] = {}
+        for run in sorted(self.runs.values(), key=lambda run: run.first.seq):
+            threads.setdefault(run.first.thread_id, []).append(run)
         evidence = Evidence(
             record=self.record,
             history=History(self.runs, threads),
             marks=sorted(self.marks, key=lambda mark: mark.at),
-            states={THREAD: self.state},
+            states={THREAD: self.state, OTHER: ThreadState("error", {}, {}, ("step",))},
             streams=self.streams,
             published=[
-                Published(each.run_id, THREAD, each.attempt, "rolled_back" if each.gone else each.status)
+                Published(
+                    each.run_id, each.thread_id, each.attempt, "rolled_back" if each.gone else each.status
+                )
                 for each in changes
             ],
             left={},
@@ -243,9 +249,19 @@ def beside_one_without_memory(told: Told, pid: int = 1) -> None:
     told.mark("hoard", "other", "other", 0, 2)
 
 
+def beside_one_that_holds_all_memory_for_long(told: Told, until: float = 2) -> None:
+    """It fails, and was begun more than a second after the node took all memory."""
+    hoard = Work(1, 0.1, 0, harm="hoard")
+    told.run("h", hoard, (-3, "pending", 0), (-2, "running", 1), (until, "error", 1), thread=OTHER)
+    told.mark("hoard", "h", "h", 0, -1)
+    one_step(told, status="error")
+    told.shows(["a.0"], "error")
+    told.runs["a"].leases.append(LeaseChange(at(1), "a", 1, "host-1-nonce/1"))
+
+
 @pytest.mark.parametrize(
     "tell",
-    [one_step, beside_one_without_memory, a_finished_step_is_shown_until_a_run_leaves_a_checkpoint, question, a_cancel_is_obeyed, a_cancel_in_the_queue_is_obeyed, a_strategy_takes_the_place,
+    [one_step, beside_one_without_memory, beside_one_that_holds_all_memory_for_long, a_finished_step_is_shown_until_a_run_leaves_a_checkpoint, question, a_cancel_is_obeyed, a_cancel_in_the_queue_is_obeyed, a_strategy_takes_the_place,
      a_question_is_answered, a_zombie_stops_soon,
      a_zombie_is_blocked_when_its_process_goes_on, a_mark_was_in_flight, its_worker_was_gone, redis_was_away,
      the_api_could_not_reach_redis],
@@ -317,6 +333,10 @@ def others_have_no_memory(told: Told) -> None:
     beside_one_without_memory(told, pid=2)
 
 
+def memory_was_given_back(told: Told) -> None:
+    beside_one_that_holds_all_memory_for_long(told, until=0.5)
+
+
 def an_answer_fails_for_nothing(told: Told) -> None:
     question(told)
     told.run("answer", None, (4, "pending", 0), (5, "running", 1), (9, "error", 1))
@@ -355,6 +375,14 @@ def a_zombie_ends_its_step_late(told: Told) -> None:
 def a_zombie_goes_on_after_it_was_blocked(told: Told) -> None:
     a_zombie_is_blocked_when_its_process_goes_on(told)
     told.mark("end", "a", "a", 0, 7 + BLOCK_SECS + 3.2)
+
+
+def a_zombie_goes_on_though_a_stop_shortened_its_block(told: Told) -> None:
+    """It was stopped in the midst of the block, which was over by the time the process went on."""
+    a_zombie_stops_soon(told)
+    told.mark("block", "other", "other", 0, 2)
+    told.freezes.append(Freeze(1, at(4), at(7)))
+    told.mark("end", "a", "a", 0, 7 + BLOCK_SECS + 0.1)
 
 
 def an_answer_does_nothing(told: Told) -> None:
@@ -418,6 +446,7 @@ BROKEN: list[tuple[str, Tell]] = [
     (OUTCOMES, success_without_an_attempt),
     (OUTCOMES, no_memory_and_success),
     (OUTCOMES, others_have_no_memory),
+    (OUTCOMES, memory_was_given_back),
     (OUTCOMES, an_answer_fails_for_nothing),
     (STEPS, success_without_an_attempt),
     (STEPS, success_without_a_step),
@@ -430,6 +459,7 @@ BROKEN: list[tuple[str, Tell]] = [
     (ENDED, a_stopped_run_goes_on),
     ("zombies stop soon", a_zombie_ends_its_step_late),
     ("zombies stop soon", a_zombie_goes_on_after_it_was_blocked),
+    ("zombies stop soon", a_zombie_goes_on_though_a_stop_shortened_its_block),
     (VALUES, an_answer_does_half),
     (VALUES, a_finished_step_is_shown_behind_a_checkpoint),
     (VALUES, a_thread_shows_old_values),
