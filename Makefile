@@ -3,7 +3,7 @@
 # make chaos   rounds of load under faults; nothing may be lost, doubled or out of order   [SEED= ARGS="--rounds 5"]
 #              `make chaos-deep` plays each fault by itself, and many histories of a thread against their model
 # make lint    ruff and pyright
-# make bench   measure speed, judge it by the goals, write bench/README.md                 [ARGS="--rounds 1"]
+# make bench   measure speed beside bare langgraph, judge it, write bench/results.md       [PEER_URL= ARGS="--rounds 1"]
 # make docs    write docs/settings.md and docs/asyncapi.json from the code
 # make lock    write the lock files from pyproject.toml                                     [ARGS=--upgrade]
 # make js      install the JavaScript packages that the tests use; `make lock-js` writes its lock file
@@ -51,7 +51,7 @@ lint: $(DEV)
 	$(BIN)/pyright --pythonpath $(BIN)/python
 
 bench: $(DEV)
-	$(BIN)/python -m bench $(ARGS)
+	$(if $(PEER_URL),PEER_URL=$(PEER_URL)) $(BIN)/python -m bench $(ARGS)
 
 docs: $(RUNTIME)
 	$(BIN)/python -m treadle.settings > docs/settings.md.new

@@ -1,9 +1,13 @@
-"""`python -m bench`: measure, judge, print, publish. The exit code is 1 when a goal was missed."""
+"""`python -m bench`: measure, judge, print, publish. The exit code is 1 when a goal was missed.
+
+PEER_URL in the environment names another server that serves the same graphs, to be compared with.
+"""
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import os
 import signal
 import sys
 from datetime import UTC, datetime
@@ -16,7 +20,7 @@ from bench.measure import Plan, measure
 from bench.picture import picture
 from bench.progress import progress_of
 from bench.record import Results, save
-from bench.report import circumstances, tables, write_page
+from bench.report import circumstances, page, tables
 from bench.server import Size
 from treadle.errors import TreadleError
 
@@ -60,14 +64,10 @@ def _publish(results: Results) -> None:
     """The file of this run, the picture of the latest, and the page that shows it."""
     data = save(results, HERE / "results")
     latest = data.with_name("latest.svg")
-    latest.write_text(picture(results.measured.figures), encoding="utf-8")
-    write_page(
-        results,
-        HERE / "README.md",
-        picture=latest.relative_to(HERE).as_posix(),
-        data=data.relative_to(HERE).as_posix(),
-    )
-    print(f"\nWritten: bench/results/{data.name}, bench/results/{latest.name}, bench/README.md")
+    latest.write_text(picture(results.measured), encoding="utf-8")
+    links = (path.relative_to(HERE).as_posix() for path in (latest, data))
+    (HERE / "results.md").write_text(page(results, *links), encoding="utf-8")
+    print(f"\nWritten: bench/results.md, bench/results/{data.name}, bench/results/{latest.name}")
 
 
 def main() -> int:
@@ -75,7 +75,8 @@ def main() -> int:
     options = _options()
     # An end that is asked for by SIGTERM must stop the servers as well.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    plan = Plan(options.only, options.rounds, Size(options.workers, options.jobs_per_worker))
+    size = Size(options.workers, options.jobs_per_worker)
+    plan = Plan(options.only, options.rounds, size, os.environ.get("PEER_URL") or None)
     try:
         results = _measure(plan)
         print(f"\n{tables(results)}\n\n{circumstances(results)}")

@@ -13,9 +13,7 @@ import signal
 import sys
 import tempfile
 import time
-from collections import defaultdict
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -24,6 +22,7 @@ import asyncpg
 import msgspec
 import psutil
 
+from bench.cpu import cpu_seconds, since
 from bench.load import positive
 from bench.machine import Machine, Source, this_machine, this_source
 from bench.progress import Progress, progress_of
@@ -140,9 +139,10 @@ async def _measure(plan: Plan, progress: Progress, database: asyncpg.Connection[
     progress.step(f"wait until they are due, at {due:%H:%M:%S} UTC")
     await asyncio.sleep(due.timestamp() - time.time())
     progress.step("watch their runs")
-    before = cpu_seconds()
+    this = psutil.Process()
+    before = cpu_seconds(this)
     accepted = await _watch(database, due, plan.crons, progress)
-    used = {program: secs - before.get(program, 0.0) for program, secs in cpu_seconds().items()}
+    used = since(before, cpu_seconds(this))
     moments = await database.fetchrow(MOMENTS, due)
     counts = await database.fetchrow(COUNTS)
     assert moments is not None
@@ -183,23 +183,6 @@ async def _watch(
         if passed > PATIENCE_SECS:
             raise TooSlow(f"{row['ended']:,} of {crons:,} runs had ended after {passed:.0f} s.")
         await asyncio.sleep(POLL_SECS)
-
-
-def cpu_seconds() -> dict[str, float]:
-    """What each program that the benchmark has started has used so far, and the benchmark itself."""
-    used: defaultdict[str, float] = defaultdict(float)
-    this = psutil.Process()
-    for process in (this, *this.children(recursive=True)):
-        with suppress(psutil.NoSuchProcess):
-            times = process.cpu_times()
-            used[_program(process, this)] += times.user + times.system
-    return dict(used)
-
-
-def _program(process: psutil.Process, this: psutil.Process) -> str:
-    if process == this:
-        return "benchmark"
-    return next((word for word in process.cmdline() if word.startswith("treadle_")), process.name())
 
 
 def judge(crons: int, counts: Mapping[str, int], seconds: Mapping[str, float]) -> list[Verdict]:

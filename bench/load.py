@@ -21,7 +21,7 @@ import sys
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Iterable, Sequence
 from contextlib import aclosing, asynccontextmanager, contextmanager
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import aiohttp
 
@@ -32,6 +32,32 @@ MOST_OF_A_BODY = 300
 T = TypeVar("T")
 # What one pass of a scenario measured, by name; the name ends in the unit.
 Figures = dict[str, float]
+
+
+class Loop(NamedTuple):
+    """A closed loop: so many clients own a thread each, and run it again and again, waiting for each output."""
+
+    graph: str
+    clients: int
+    per_client: int
+
+    @property
+    def runs(self) -> int:
+        return self.clients * self.per_client
+
+
+LOOPS = {
+    # One run at a time: the latency floor of a whole run.
+    "single_wait": Loop("echo", clients=1, per_client=40),
+    "wait_runs": Loop("echo", clients=16, per_client=25),
+    # A graph of five steps: what checkpointing each step costs.
+    "chain": Loop("chain", clients=8, per_client=12),
+}
+BURST_RUNS = 500
+HOT_RUNS = 40
+ONE_STREAM_EVENTS = 3000
+STREAMS, STREAM_EVENTS = 40, 100
+INPUT: dict[str, Any] = {"items": ["q"]}
 
 
 class ScenarioFailed(Exception):
@@ -104,20 +130,21 @@ def percentile(values: Iterable[float], q: float) -> float:
     return ordered[min(len(ordered) - 1, int(q * len(ordered)))]
 
 
-async def wait_runs(client: Client, graph: str = "echo", clients: int = 16, per_client: int = 25) -> Figures:
-    """Closed loop: each client owns a thread and runs it again and again, waiting for each output."""
+async def closed_loop(
+    loop: Loop, open_thread: Callable[[], Awaitable[Callable[[], Awaitable[object]]]]
+) -> Figures:
+    """Play a closed loop. `open_thread` answers with what runs that thread once."""
     laps: list[float] = []
-    body = {"assistant_id": graph, "input": {"items": ["q"]}}
 
-    async def loop() -> None:
-        thread = await client.new_thread()
-        for _ in range(per_client):
+    async def client() -> None:
+        run = await open_thread()
+        for _ in range(loop.per_client):
             start = time.perf_counter()
-            await client.call("POST", f"/threads/{thread}/runs/wait", body)
+            await run()
             laps.append(time.perf_counter() - start)
 
     start = time.perf_counter()
-    await together([loop] * clients)
+    await together([client] * loop.clients)
     took = time.perf_counter() - start
     return {
         "runs_per_s": len(laps) / took,
@@ -126,20 +153,25 @@ async def wait_runs(client: Client, graph: str = "echo", clients: int = 16, per_
     }
 
 
-async def single_wait(client: Client) -> Figures:
-    """One client, one run at a time: the latency floor of a whole run."""
-    return await wait_runs(client, clients=1, per_client=40)
+async def wait_runs(client: Client, loop: Loop) -> Figures:
+    """Closed loop over HTTP."""
+    body = {"assistant_id": loop.graph, "input": INPUT}
+
+    async def open_thread() -> Callable[[], Awaitable[object]]:
+        thread = await client.new_thread()
+        return lambda: client.call("POST", f"/threads/{thread}/runs/wait", body)
+
+    return await closed_loop(loop, open_thread)
 
 
-async def chain(client: Client) -> Figures:
-    """A graph of five steps, closed loop: what checkpointing each step costs."""
-    return await wait_runs(client, "chain", clients=8, per_client=12)
+def over_http(loop: Loop) -> Callable[[Client], Awaitable[Figures]]:
+    return lambda client: wait_runs(client, loop)
 
 
-async def burst(client: Client, runs: int = 500, clients: int = 32) -> Figures:
+async def burst(client: Client, runs: int = BURST_RUNS, clients: int = 32) -> Figures:
     """Open loop: create many background runs on as many threads at once, then wait until all have ended."""
     threads = await together([client.new_thread] * runs, clients)
-    body = {"assistant_id": "echo", "input": {"items": ["q"]}}
+    body = {"assistant_id": "echo", "input": INPUT}
 
     def create(thread: str) -> Callable[[], Awaitable[Any]]:
         return lambda: client.call("POST", f"/threads/{thread}/runs", body)
@@ -162,7 +194,7 @@ async def burst(client: Client, runs: int = 500, clients: int = 32) -> Figures:
     }
 
 
-async def hot_thread(client: Client, runs: int = 40) -> Figures:
+async def hot_thread(client: Client, runs: int = HOT_RUNS) -> Figures:
     """Queue many runs on one thread: they must end one after the other, in order."""
     thread = await client.new_thread()
     asked = [f"q{index}" for index in range(runs)]
@@ -186,13 +218,13 @@ async def ended(client: Client, thread: str, run: str, poll: float) -> str:
     return status
 
 
-async def stream_one(client: Client, n: int = 3000) -> Figures:
+async def stream_one(client: Client, n: int = ONE_STREAM_EVENTS) -> Figures:
     """One stream, as fast as it goes."""
     first, rate = await one_stream(client, n)
     return {"first_event_ms": 1e3 * first, "events_per_s": rate}
 
 
-async def stream_many(client: Client, streams: int = 40, n: int = 100) -> Figures:
+async def stream_many(client: Client, streams: int = STREAMS, n: int = STREAM_EVENTS) -> Figures:
     """Many streams at once."""
     start = time.perf_counter()
     results = await together([lambda: one_stream(client, n)] * streams)
@@ -219,13 +251,19 @@ async def one_stream(client: Client, n: int) -> tuple[float, float]:
 
 
 SCENARIOS: dict[str, Callable[[Client], Awaitable[Figures]]] = {
-    "single_wait": single_wait,
-    "wait_runs": wait_runs,
-    "chain": chain,
+    **{name: over_http(loop) for name, loop in LOOPS.items()},
     "burst": burst,
     "hot_thread": hot_thread,
     "stream_one": stream_one,
     "stream_many": stream_many,
+}
+# The runs of one pass.
+RUNS = {
+    **{name: loop.runs for name, loop in LOOPS.items()},
+    "burst": BURST_RUNS,
+    "hot_thread": HOT_RUNS,
+    "stream_one": 1,
+    "stream_many": STREAMS,
 }
 
 
@@ -247,7 +285,8 @@ async def warm_up(client: Client) -> None:
     """
     with _failures_named("the warm-up", client):
         for graph in ("echo", "chain"):
-            await wait_runs(client, graph, clients=2, per_client=3)
+            await wait_runs(client, Loop(graph, clients=2, per_client=3))
+        await one_stream(client, 10)
 
 
 @contextmanager

@@ -61,7 +61,7 @@ def this_machine() -> Machine:
 def this_source() -> Source:
     """The commit that is checked out; `released` when this is no git repository."""
     # The results of the run before are no change of what is measured.
-    others = (":!bench/README.md", ":!bench/results")
+    others = (":!bench/README.md", ":!bench/results.md", ":!bench/results")
     changes = _git("status", "--porcelain", "--untracked-files=no", "--", ".", *others)
     return Source(
         version=_version("treadle") or "not installed",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import msgspec
@@ -18,12 +19,27 @@ class Times(msgspec.Struct, frozen=True):
     stop: list[float]
 
 
+class Played(msgspec.Struct, frozen=True):
+    """What one player made of the scenarios.
+
+    Attributes:
+        figures: of each scenario, one set per round; one that failed is not among them.
+        failures: the reasons of those that failed.
+        cpu_ms: CPU time per run in milliseconds, by program, one set per round.
+    """
+
+    figures: dict[str, list[Figures]] = {}
+    failures: dict[str, str] = {}
+    cpu_ms: dict[str, list[dict[str, float]]] = {}
+
+
 class Measured(msgspec.Struct, frozen=True):
-    """The figures of each scenario, one set per round; a scenario that failed has its reason instead."""
+    """Everything that was measured; `peer` is empty when there was none."""
 
     times: Times
-    figures: dict[str, list[Figures]]
-    failures: dict[str, str]
+    bare: Played
+    treadle: Played
+    peer: Played
 
 
 class Verdict(msgspec.Struct, frozen=True):
@@ -55,20 +71,11 @@ def save(results: Results, directory: Path) -> Path:
     """Write the results to a file named for the day and the commit."""
     path = directory / f"{results.date}-{results.source.commit}.json"
     directory.mkdir(exist_ok=True)
-    path.write_bytes(msgspec.json.format(msgspec.json.encode(_rounded(results)), indent=2) + b"\n")
+    text = json.dumps(json.loads(msgspec.json.encode(results), parse_float=_rounded), indent=2)
+    path.write_text(text + "\n", encoding="utf-8")
     return path
 
 
-def _rounded(results: Results) -> Results:
+def _rounded(digits: str) -> float:
     """No clock here is good for more digits than these."""
-    measured = results.measured
-    figures = {
-        name: [{key: round(value, 3) for key, value in one.items()} for one in rounds]
-        for name, rounds in measured.figures.items()
-    }
-    times = Times(
-        *([round(value, 3) for value in values] for values in msgspec.structs.astuple(measured.times))
-    )
-    return msgspec.structs.replace(
-        results, measured=msgspec.structs.replace(measured, figures=figures, times=times)
-    )
+    return round(float(digits), 3)

@@ -1,19 +1,27 @@
-"""The results as text: for the terminal, and between the markers of bench/README.md."""
+"""The results as text: for the terminal, and for bench/results.md."""
 
 from __future__ import annotations
 
 import statistics
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
+from bench.load import Figures, medians
 from bench.machine import Machine, Source
-from bench.record import Results, Verdict
+from bench.record import Played, Results, Times, Verdict
+from bench.units import named, number, unit_of
 from treadle.errors import TreadleError
 
-BEGIN = "<!-- results: written by `make bench` -->"
-END = "<!-- end of results -->"
-
-UNITS = {"_ms": "ms", "_per_s": "/s"}
+PROGRAMS = {
+    "bench.bare": "langgraph",
+    "treadle_api": "api",
+    "treadle_worker": "worker",
+    "treadle_scheduler": "scheduler",
+    "postgres": "postgres",
+    "nats-server": "nats",
+    "valkey-server": "valkey",
+}
+GENERATOR = "bench.generator"
 
 
 class NoPlaceForResults(TreadleError):
@@ -21,14 +29,14 @@ class NoPlaceForResults(TreadleError):
 
 
 def tables(results: Results) -> str:
-    """The goals and the figures, as Markdown that is also legible as it is."""
-    figures = [row for name, rounds in _all_rounds(results) for row in _rows(name, rounds)]
-    return "\n\n".join(
-        (
-            goals_table(results.goals),
-            table(["scenario", "figure", "median", "lowest", "highest"], figures),
-        )
-    )
+    """The goals, the figures and the CPU time, as Markdown that is also legible as it is."""
+    blocks = [
+        goals_table(results.goals),
+        starts_table(results.measured.times),
+        figures_table(results),
+        cpu_table(results),
+    ]
+    return "\n\n".join(block for block in blocks if block)
 
 
 def circumstances(results: Results) -> str:
@@ -51,15 +59,17 @@ def place_and_time(date: str, source: Source, machine: Machine) -> str:
     )
 
 
-def write_page(results: Results, page: Path, picture: str, data: str) -> None:
-    """Put the results between their markers on the page; raises as `write_between` does."""
-    block = (
+def page(results: Results, picture: str, data: str) -> str:
+    """The whole of bench/results.md."""
+    blocks = (
+        "# Results",
+        "The latest run of `make bench`, which writes this page; [README.md](README.md) says what it does.",
         f"![Latencies]({picture})",
         tables(results),
         circumstances(results),
         f"All rounds: [{data}]({data}).",
     )
-    write_between(page, BEGIN, END, block)
+    return "\n\n".join(blocks) + "\n"
 
 
 def write_between(page: Path, begin: str, end: str, block: Sequence[str]) -> None:
@@ -81,30 +91,78 @@ def goals_table(goals: Sequence[Verdict]) -> str:
     )
 
 
-def _all_rounds(results: Results) -> Iterator[tuple[str, dict[str, list[float]]]]:
-    """Each scenario with the values of each of its figures over the rounds."""
-    times = results.measured.times
-    seconds = {"new directory": times.new_dir, "old directory": times.old_dir, "stop": times.stop}
-    yield "start", {f"{name}, s": values for name, values in seconds.items()}
-    for name, rounds in results.measured.figures.items():
-        yield name, {_legible(key): [figures[key] for figures in rounds] for key in rounds[0]}
+def starts_table(times: Times) -> str:
+    seconds = {
+        "ready, new data directory": times.new_dir,
+        "ready, old data directory": times.old_dir,
+        "stopped": times.stop,
+    }
+    rows = [[what, *map(number, _spread(values))] for what, values in seconds.items()]
+    return table(["`treadle dev`, seconds until", "median", "lowest", "highest"], rows)
 
 
-def _legible(key: str) -> str:
+def figures_table(results: Results) -> str:
+    """Medians of the rounds, and how many times those of the others Treadle's are."""
+    measured = results.measured
+    others = {"bare": measured.bare, "peer": measured.peer}
+    others = {name: played for name, played in others.items() if played.figures or played.failures}
+    head = ["scenario", "figure", "Treadle", "lowest", "highest"]
+    for name in others:
+        head += [name, f"Treadle / {name}"]
+    rows = [
+        [name, _legible(figure), *map(number, _spread(values)), *_compared(name, figure, values, others)]
+        for name, rounds in measured.treadle.figures.items()
+        for figure, values in _by_figure(rounds).items()
+    ]
+    failed = [[name, "failed", *[""] * (len(head) - 2)] for name in measured.treadle.failures]
+    return table(head, rows + failed) if rows or failed else ""
+
+
+def cpu_table(results: Results) -> str:
+    """CPU milliseconds per run, by program; medians of the rounds."""
+    rows = [
+        [name, player, *_cpu_cells(rounds)]
+        for player, played in (("Treadle", results.measured.treadle), ("bare", results.measured.bare))
+        for name, rounds in played.cpu_ms.items()
+    ]
+    head = ["CPU ms per run", "of", "all", *PROGRAMS.values(), "load generator"]
+    return table(head, rows) if rows else ""
+
+
+def _cpu_cells(rounds: Sequence[Mapping[str, float]]) -> list[str]:
+    programs = {program for used in rounds for program in used}
+    used = {program: statistics.median(each.get(program, 0.0) for each in rounds) for program in programs}
+    served = sum(value for program, value in used.items() if program != GENERATOR)
+    cells = (number(used[program]) if program in used else "" for program in (*PROGRAMS, GENERATOR))
+    return [number(served), *cells]
+
+
+def _compared(
+    scenario: str, figure: str, values: Sequence[float], others: Mapping[str, Played]
+) -> Iterator[str]:
+    """Of each other one: the figure, and Treadle's as so many times that."""
+    for played in others.values():
+        rounds = played.figures.get(scenario)
+        if not rounds or figure not in rounds[0]:
+            yield from ("failed" if scenario in played.failures else "", "")
+            continue
+        other = medians(rounds)[figure]
+        yield number(other)
+        yield f"{statistics.median(values) / other:.2f}" if other else ""
+
+
+def _by_figure(rounds: Sequence[Figures]) -> dict[str, list[float]]:
+    return {figure: [figures[figure] for figures in rounds] for figure in rounds[0]}
+
+
+def _spread(values: Sequence[float]) -> tuple[float, float, float]:
+    return statistics.median(values), min(values), max(values)
+
+
+def _legible(figure: str) -> str:
     """`first_event_p50_ms` as `first event p50, ms`."""
-    for suffix, unit in UNITS.items():
-        if key.endswith(suffix):
-            return f"{key.removesuffix(suffix).replace('_', ' ')}, {unit}"
-    return key.replace("_", " ")
-
-
-def _rows(name: str, figures: dict[str, list[float]]) -> Iterator[list[str]]:
-    for figure, values in figures.items():
-        yield [name, figure, *map(_number, (statistics.median(values), min(values), max(values)))]
-
-
-def _number(value: float) -> str:
-    return f"{value:,.0f}" if value >= 100 else f"{value:.1f}"
+    unit = unit_of(figure)
+    return f"{named(figure)}, {unit}" if unit else named(figure)
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

@@ -61,6 +61,13 @@ class TreadleDev:
     def url(self) -> str:
         return f"http://{HOST}:{self._port}"
 
+    @property
+    def process(self) -> psutil.Process:
+        """The command, above all that it has started."""
+        if self._process is None:
+            raise DevFailed("`treadle dev` was not started.")
+        return psutil.Process(self._process.pid)
+
     async def __aenter__(self) -> Self:
         began = time.monotonic()
         process = self._process = await self._spawn()
