@@ -51,7 +51,7 @@ lint: $(DEV)
 	$(BIN)/pyright --pythonpath $(BIN)/python
 
 bench: $(DEV)
-	$(if $(PEER_URL),PEER_URL=$(PEER_URL)) $(BIN)/python -m bench $(ARGS)
+	$(BIN)/python -m bench $(ARGS)
 
 docs: $(RUNTIME)
 	$(BIN)/python -m treadle.settings > docs/settings.md.new
