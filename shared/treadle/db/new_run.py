@@ -54,7 +54,7 @@ class NewRun(msgspec.Struct, frozen=True, kw_only=True):
             self.thread_id,
             self.assistant_id,
             self.graph_id,
-            self.kwargs,
+            json.text(self.kwargs),
             json.jsonb_text(json.encode(self.metadata)),
             self.strategy,
             self.if_not_exists,

@@ -20,6 +20,7 @@ from treadle import json
 from treadle.db.new_run import NewRun
 from treadle.db.pool import Connection, Pool, clock, transaction
 from treadle.db.rows import Row, read
+from treadle.db.together import RunsTogether
 from treadle.model import CancelAction, Run, RunStatus
 
 # No row: the assistant is not what the caller remembers, and nothing was created.
@@ -71,10 +72,6 @@ update treadle.lease l set lease_until = clock_timestamp() + $3
 returning l.run_id, (select r.cancel_action from treadle.run r where r.run_id = l.run_id)
 """
 
-GET = """
-select r.* from treadle.run r join treadle.thread t using (thread_id)
- where r.thread_id = $1 and r.run_id = $2 and (t.gone_at is null or $3)
-"""
 LIST = """
 select r.* from treadle.run r join treadle.thread t using (thread_id)
  where r.thread_id = $1 and t.gone_at is null and ($2::text is null or r.status = $2)
@@ -249,10 +246,15 @@ class Runs:
 
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
+        self._together = RunsTogether(pool)
 
     async def create(self, new: NewRun) -> Created:
-        """Accept a run: lock its thread, apply the multitask strategy, insert it. One round trip."""
-        return await self._create(self._pool, new)
+        """Accept a run: lock its thread, apply the multitask strategy, insert it. One round trip, which many share.
+
+        Two, where the thread is locked just now.
+        """
+        made = await self._together.create(new)
+        return await self._create(self._pool, new) if made is None else _created(made)
 
     async def create_once(self, new: NewRun, key: RequestKey) -> Requested:
         """Accept a run, as `create` does, unless a request of this name has made one already. One round trip."""
@@ -359,7 +361,7 @@ class Runs:
 
     async def get(self, thread_id: UUID, run_id: UUID, *, gone: bool = False) -> Run | None:
         """One run; `gone` also finds a stateless one that has ended and waits for its removal."""
-        return _run(await self._pool.fetchrow(GET, thread_id, run_id, gone))
+        return await self._together.get(thread_id, run_id, gone=gone)
 
     async def of_thread(
         self,

@@ -1,0 +1,72 @@
+"""What many ask of Postgres at the same time, in one statement: its costs, and those of its commit, are shared.
+
+Each gets what it would have got alone (migrations/0019_runs_together.sql has what that takes where runs are made).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, cast
+from uuid import UUID
+
+from treadle.coalescing import Coalescer
+from treadle.db.new_run import NewRun
+from treadle.db.pool import Pool, postgres_errors
+from treadle.db.rows import Row, read
+from treadle.model import MultitaskStrategy, Run
+
+CREATE = """
+select n.place, made.* from unnest(
+           $1::uuid[], $2::uuid[], $3::uuid[], $4::text[], $5::json[], $6::jsonb[], $7::text[], $8::text[], $9::interval[],
+           $10::text[], $11::boolean[], $12::jsonb[], $13::jsonb[], $14::uuid[]
+       ) with ordinality as n (run_id, thread_id, assistant_id, graph_id, kwargs, metadata, strategy, if_not_exists, delay,
+                               route, stateless, thread_metadata, thread_config, revision, place),
+       lateral treadle.create_run_beside(
+           n.run_id, n.thread_id, n.assistant_id, n.graph_id, n.kwargs, n.metadata, n.strategy, n.if_not_exists, n.delay,
+           n.route, n.stateless, n.thread_metadata, n.thread_config, n.revision) as made
+"""
+GET = """
+select w.place, r.* from unnest($1::uuid[], $2::uuid[], $3::boolean[]) with ordinality as w (thread_id, run_id, gone, place),
+       lateral (select r.* from treadle.run r join treadle.thread t using (thread_id)
+                 where r.thread_id = w.thread_id and r.run_id = w.run_id and (t.gone_at is null or w.gone) limit 1) as r
+"""
+MOST = 32
+# One that is larger would make the others wait for its transfer.
+LARGE_BYTES = 64 * 1024
+# The others may have to wait for what holds the runs that they cancel.
+_WITHOUT_WAITING = (MultitaskStrategy.ENQUEUE, MultitaskStrategy.REJECT)
+
+
+class RunsTogether:
+    """Makes and reads runs for many at once."""
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+        self._creating = Coalescer("create-runs", self._create, most=MOST)
+        self._reading = Coalescer("read-runs", self._get, most=MOST)
+
+    async def create(self, new: NewRun) -> Row | None:
+        """What `Runs.create` is to make its answer of; None: this run is to be accepted by itself, and nothing was done."""
+        if new.strategy not in _WITHOUT_WAITING or new.lifetime != (None, None):
+            return None
+        parameters = new.parameters()
+        if len(cast("str", parameters[4])) > LARGE_BYTES:
+            return None
+        made = await self._creating(parameters[:14])
+        return None if made["outcome"] == "locked" else made
+
+    async def get(self, thread_id: UUID, run_id: UUID, *, gone: bool) -> Run | None:
+        """As `Runs.get`."""
+        return await self._reading((thread_id, run_id, gone))
+
+    async def _create(self, all_parameters: Sequence[tuple[object, ...]]) -> list[Row | Exception]:
+        with postgres_errors("creating runs"):
+            rows = await self._pool.fetch(CREATE, *map(list, zip(*all_parameters, strict=True)))
+        made: dict[int, Any] = {row["place"]: row for row in rows}
+        return [made[place] for place in range(1, len(all_parameters) + 1)]
+
+    async def _get(self, asked: Sequence[tuple[UUID, UUID, bool]]) -> list[Run | Exception | None]:
+        with postgres_errors("reading runs"):
+            rows = await self._pool.fetch(GET, *map(list, zip(*asked, strict=True)))
+        found = {row["place"]: read(Run, row) for row in rows}
+        return [found.get(place) for place in range(1, len(asked) + 1)]
