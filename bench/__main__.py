@@ -14,9 +14,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from bench.goals import judge
-from bench.load import SCENARIOS, ScenarioFailed, names, positive
+from bench.load import ScenarioFailed, positive, some_of
 from bench.machine import this_machine, this_source
-from bench.measure import Plan, measure
+from bench.measure import ALL, Plan, measure
 from bench.picture import picture
 from bench.progress import progress_of
 from bench.record import Results, save
@@ -32,9 +32,7 @@ def _options() -> argparse.Namespace:
         prog="python -m bench", description="Measure `treadle dev` on this machine."
     )
     parser.add_argument("--rounds", type=positive, default=3, help="how often each thing is measured [3]")
-    parser.add_argument(
-        "--only", type=names, default=list(SCENARIOS), help="scenarios, comma-separated [all]"
-    )
+    parser.add_argument("--only", type=some_of(ALL), default=ALL, help="scenarios, comma-separated [all]")
     parser.add_argument("--workers", type=positive, default=1, help="worker processes [1]")
     parser.add_argument("--jobs-per-worker", type=positive, default=10, help="runs per worker at once [10]")
     parser.add_argument(
@@ -81,7 +79,7 @@ def main() -> int:
         results = _measure(plan)
         print(f"\n{tables(results)}\n\n{circumstances(results)}")
         # A part of the scenarios must not take the place of the whole.
-        if not options.print_only and len(set(plan.scenarios)) == len(SCENARIOS):
+        if not options.print_only and len(plan.scenarios) == len(ALL):
             _publish(results)
     except (TreadleError, ScenarioFailed) as error:
         print(f"bench: {error}", file=sys.stderr)

@@ -51,6 +51,12 @@ GOALS = (
     Goal("stream_one", "events_per_s", "at least", 25_000),
     Goal("stream_many", "first_event_p50_ms", "at most", 60),
     Goal("stream_many", "events_per_s", "at least", 20_000),
+    Goal("idle_streams", "each_kib", "under", 40),
+    Goal("idle_streams", "first_event_p50_ms", "under", 50),
+    Goal("queue_depth", "claim_deep_to_shallow_times", "at most", 1.2),
+    Goal("queue_depth", "create_deep_to_shallow_times", "at most", 1.2),
+    Goal("memory", "api_mib", "under", 120),
+    Goal("memory", "worker_mib", "under", 160),
 )
 
 

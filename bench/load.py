@@ -85,10 +85,16 @@ class Client:
     async def new_thread(self) -> str:
         return (await self.call("POST", "/threads", {}))["thread_id"]
 
-    async def events(self, path: str, body: object) -> AsyncGenerator[tuple[float, str, str]]:
-        """The events of one SSE response: when each came, its name, its data."""
+    @asynccontextmanager
+    async def stream(self, path: str, body: object) -> AsyncGenerator[aiohttp.ClientResponse]:
+        """An answer that stays open; raises as `call` does."""
         async with self._session.post(self.base + path, json=body) as response:
             await _refuse_error(response)
+            yield response
+
+    async def events(self, path: str, body: object) -> AsyncGenerator[tuple[float, str, str]]:
+        """The events of one SSE response: when each came, its name, its data."""
+        async with self.stream(path, body) as response:
             event, data = "message", list[str]()
             async for raw in response.content:
                 line = raw.decode().rstrip("\r\n")
@@ -273,7 +279,7 @@ async def play(name: str, client: Client) -> Figures:
     Raises:
         ScenarioFailed: with the scenario, the server and the reason.
     """
-    with _failures_named(name, client):
+    with failures_named(name, client):
         return await SCENARIOS[name](client)
 
 
@@ -283,14 +289,14 @@ async def warm_up(client: Client) -> None:
     Raises:
         ScenarioFailed: with the server and the reason.
     """
-    with _failures_named("the warm-up", client):
+    with failures_named("the warm-up", client):
         for graph in ("echo", "chain"):
             await wait_runs(client, Loop(graph, clients=2, per_client=3))
         await one_stream(client, 10)
 
 
 @contextmanager
-def _failures_named(what: str, client: Client) -> Generator[None]:
+def failures_named(what: str, client: Client) -> Generator[None]:
     try:
         yield
     except (ScenarioFailed, aiohttp.ClientError) as error:
@@ -331,12 +337,16 @@ def _print(line: dict[str, Any]) -> None:
     print(json.dumps(line), flush=True)
 
 
-def names(text: str) -> list[str]:
-    """The scenarios of a comma-separated list, for argparse."""
-    chosen = text.split(",")
-    if unknown := [name for name in chosen if name not in SCENARIOS]:
-        raise argparse.ArgumentTypeError(f"{unknown[0]!r} is none of {', '.join(SCENARIOS)}")
-    return chosen
+def some_of(known: Sequence[str]) -> Callable[[str], list[str]]:
+    """The names in a comma-separated list, each once, for argparse."""
+
+    def names(text: str) -> list[str]:
+        chosen = list(dict.fromkeys(text.split(",")))
+        if unknown := [name for name in chosen if name not in known]:
+            raise argparse.ArgumentTypeError(f"{unknown[0]!r} is none of {', '.join(known)}")
+        return chosen
+
+    return names
 
 
 def positive(text: str) -> int:
@@ -352,7 +362,9 @@ def _options() -> argparse.Namespace:
     )
     parser.add_argument("urls", nargs="+", help="one server, or two to compare (A then B)")
     parser.add_argument("--rounds", type=positive, default=3)
-    parser.add_argument("--only", type=names, default=list(SCENARIOS), help="scenarios, comma-separated")
+    parser.add_argument(
+        "--only", type=some_of(list(SCENARIOS)), default=list(SCENARIOS), help="scenarios, comma-separated"
+    )
     parser.add_argument("--header", action="append", default=[], help="Name: value, sent with every request")
     return parser.parse_args()
 

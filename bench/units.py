@@ -16,7 +16,10 @@ def unit_of(figure: str) -> str:
 
 
 def number(value: float) -> str:
-    return f"{value:,.0f}" if value >= 100 else f"{value:.1f}"
+    """Three digits, or more before the point."""
+    if value >= 99.95:
+        return f"{value:,.0f}"
+    return f"{value:.1f}" if value >= 9.95 else f"{value:.2f}"
 
 
 def _suffix(figure: str) -> str:
