@@ -19,6 +19,7 @@ from tests.chaos import zombie
 from tests.chaos.zombie import EVERY_LOSS, EVERY_WRITE, NAMESPACE, OTHER, PROTOCOL, SAVER, STORE, Hands, hands
 from tests.stack import Stack, running_stack
 from treadle.checkpoint.fenced import FencedSaver
+from treadle.db.pool import transaction
 from treadle.db.runs import Outcome
 from treadle.errors import Fenced
 from treadle.store.postgres import PostgresStore
@@ -116,10 +117,10 @@ async def test_a_takeover_that_meets_a_write_waits_for_it_and_sees_it(
     run = await worker.begun()
     await worker.end_lease(run)
     ids = (run.thread_id, run.run_id, run.attempt)
-    async with zombie.open_transaction(stack) as late:
+    async with zombie.open_transaction(stack) as late, transaction(worker.pool) as later:
         match kind:
             case "checkpoint":
-                saver = FencedSaver(cast(Any, late), run.run_id, run.attempt)
+                saver = FencedSaver(worker.checkpoints, later, run.run_id, run.attempt)
                 await saver.aput_writes(zombie.place(run, "", str(uuid4())), [("channel", "y")], "task")
             case "store":
                 store = PostgresStore(cast(Any, late)).fenced(run.run_id, run.attempt)
@@ -136,7 +137,7 @@ async def test_a_takeover_that_meets_a_write_waits_for_it_and_sees_it(
         done, _ = await asyncio.wait({taking}, timeout=HELD_SECS)
         assert not done, "the takeover did not wait for the write"
         await late.commit()
-        claim = await asyncio.wait_for(taking, SOON_SECS)
+    claim = await asyncio.wait_for(taking, SOON_SECS)
     # One that has ended is not taken over; one that was handed back is begun anew, with no attempt lost.
     if kind == "finish":
         assert (claim.outcome, claim.run) == ("idle", None)

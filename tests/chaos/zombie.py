@@ -142,7 +142,7 @@ def checkpoint(ns: str) -> Write:
     async def put(hands: Hands, run: Run) -> Refused:
         values, versions = {"plain": "x", "blob": ["y"]}, {"plain": "1", "blob": "1"}
         made = {**empty_checkpoint(), "channel_values": values, "channel_versions": versions}
-        saver = FencedSaver(hands.checkpoints, run.run_id, run.attempt)
+        saver = FencedSaver(hands.checkpoints, hands.pool, run.run_id, run.attempt)
         return await refused(saver.aput(place(run, ns), cast(Any, made), {"step": 1}, cast(Any, versions)))
 
     return put
@@ -150,7 +150,7 @@ def checkpoint(ns: str) -> Write:
 
 def pending(*writes: tuple[str, Any], task: str = "task", ns: str = "") -> Write:
     async def put(hands: Hands, run: Run) -> Refused:
-        saver = FencedSaver(hands.checkpoints, run.run_id, run.attempt)
+        saver = FencedSaver(hands.checkpoints, hands.pool, run.run_id, run.attempt)
         return await refused(saver.aput_writes(place(run, ns, str(uuid4())), list(writes), task))
 
     return put

@@ -18,8 +18,6 @@ from langgraph.checkpoint.postgres.aio import AsyncPostgresSaver
 from langgraph.checkpoint.serde.types import ERROR, INTERRUPT
 from langgraph.graph import START, StateGraph
 from langgraph.types import Command
-from psycopg import AsyncConnection
-from psycopg.rows import DictRow, dict_row
 
 from tests.e2e.steps import eventually
 from tests.graphs.answers import AnswersState, interview
@@ -27,7 +25,7 @@ from tests.integration.accepting import accepted
 from treadle.checkpoint.fenced import FencedSaver
 from treadle.checkpoint.pool import ConnectionPool, checkpoint_pool
 from treadle.checkpoint.reaching import psycopg_errors
-from treadle.db.pool import Pool
+from treadle.db.pool import Connection, Pool, connect_pool, transaction
 from treadle.db.runs import HEARTBEAT, Lease, Outcome, Runs
 from treadle.errors import Fenced, Unavailable
 from treadle.model import Run
@@ -74,8 +72,8 @@ async def end_lease(pool: Pool, run: Run) -> None:
     await pool.execute(ended, run.run_id)
 
 
-def saver_of(checkpoints: ConnectionPool, run: Run) -> FencedSaver:
-    return FencedSaver(checkpoints, run.run_id, run.attempt)
+def saver_of(checkpoints: ConnectionPool, pool: Pool, run: Run) -> FencedSaver:
+    return FencedSaver(checkpoints, pool, run.run_id, run.attempt)
 
 
 def config_of(run: Run, checkpoint_id: str | None = None) -> RunnableConfig:
@@ -87,9 +85,9 @@ def checkpoint_with(**values: Any) -> Checkpoint:
     return {**empty_checkpoint(), "channel_values": values, "channel_versions": dict.fromkeys(values, "1")}
 
 
-def open_transaction(dsn: str) -> Awaitable[AsyncConnection[DictRow]]:
-    """A connection whose writes stay uncommitted."""
-    return AsyncConnection[DictRow].connect(dsn, row_factory=dict_row)
+def late(checkpoints: ConnectionPool, writer: Connection, run: Run) -> FencedSaver:
+    """A saver whose writes stay uncommitted, since they go over a connection in a transaction."""
+    return FencedSaver(checkpoints, writer, run.run_id, run.attempt)
 
 
 # Every way in which a run writes
@@ -123,10 +121,10 @@ async def stored(pool: Pool, run: Run) -> int:
 # It is the stock saver
 
 
-async def test_it_conforms_in_full(checkpoints: ConnectionPool, run: Run) -> None:
+async def test_it_conforms_in_full(checkpoints: ConnectionPool, pool: Pool, run: Run) -> None:
     @checkpointer_test(name="FencedSaver")
     async def fenced() -> AsyncGenerator[FencedSaver]:
-        yield saver_of(checkpoints, run)
+        yield saver_of(checkpoints, pool, run)
 
     report = await validate(fenced)
 
@@ -134,8 +132,8 @@ async def test_it_conforms_in_full(checkpoints: ConnectionPool, run: Run) -> Non
     assert (report.conformance_level(), failures) == ("FULL", {})
 
 
-async def test_stock_savers_read_what_it_writes(checkpoints: ConnectionPool, run: Run) -> None:
-    saver = saver_of(checkpoints, run)
+async def test_stock_savers_read_what_it_writes(checkpoints: ConnectionPool, pool: Pool, run: Run) -> None:
+    saver = saver_of(checkpoints, pool, run)
     values = {"text": "x", "number": 1, "nothing": None, "list": ["y"], "blob": b"z"}
     written = await saver.aput(
         config_of(run), checkpoint_with(**values), {"step": 1}, cast(Any, dict.fromkeys(values, "1"))
@@ -152,9 +150,9 @@ async def test_stock_savers_read_what_it_writes(checkpoints: ConnectionPool, run
 
 @pytest.mark.parametrize("value", ["a\0b", math.inf, -math.inf], ids=["NUL", "infinity", "-infinity"])
 async def test_values_that_jsonb_cannot_hold_are_kept(
-    checkpoints: ConnectionPool, run: Run, value: Any
+    checkpoints: ConnectionPool, pool: Pool, run: Run, value: Any
 ) -> None:
-    saver = saver_of(checkpoints, run)
+    saver = saver_of(checkpoints, pool, run)
 
     written = await saver.aput(config_of(run), checkpoint_with(odd=value), {"step": 1}, {"odd": "1"})
 
@@ -163,8 +161,10 @@ async def test_values_that_jsonb_cannot_hold_are_kept(
     assert found.checkpoint["channel_values"] == {"odd": value}
 
 
-async def test_a_value_that_is_not_a_number_is_kept(checkpoints: ConnectionPool, run: Run) -> None:
-    saver = saver_of(checkpoints, run)
+async def test_a_value_that_is_not_a_number_is_kept(
+    checkpoints: ConnectionPool, pool: Pool, run: Run
+) -> None:
+    saver = saver_of(checkpoints, pool, run)
 
     written = await saver.aput(config_of(run), checkpoint_with(odd=math.nan), {"step": 1}, {"odd": "1"})
 
@@ -173,15 +173,74 @@ async def test_a_value_that_is_not_a_number_is_kept(checkpoints: ConnectionPool,
     assert math.isnan(found.checkpoint["channel_values"]["odd"])
 
 
-async def test_the_time_of_each_write_is_observed(checkpoints: ConnectionPool, run: Run) -> None:
+async def test_the_time_of_each_write_is_observed(checkpoints: ConnectionPool, pool: Pool, run: Run) -> None:
     seconds: list[float] = []
-    saver = FencedSaver(checkpoints, run.run_id, run.attempt, seconds.append)
+    saver = FencedSaver(checkpoints, pool, run.run_id, run.attempt, seconds.append)
 
     await put(saver, run)
     await put_writes(saver, run)
 
     assert len(seconds) == 2
     assert all(0 < value < 5 for value in seconds)
+
+
+# Deferred
+
+
+@pytest.fixture
+async def deferred(checkpoints: ConnectionPool, pool: Pool, run: Run, statements: list[float]) -> FencedSaver:
+    return FencedSaver(checkpoints, pool, run.run_id, run.attempt, statements.append, deferred=True)
+
+
+@pytest.fixture
+def statements() -> list[float]:
+    """The seconds that each statement took which writes."""
+    return []
+
+
+async def test_what_comes_in_one_moment_is_one_statement(
+    deferred: FencedSaver, pool: Pool, run: Run, statements: list[float]
+) -> None:
+    await put(deferred, run)
+    await put_writes(deferred, run)
+    await put(deferred, run)
+    assert (await stored(pool, run), statements) == (0, [])
+
+    await deferred.written()
+
+    # Two checkpoints with one value between them, of the same version, and a write.
+    assert (await stored(pool, run), len(statements)) == (4, 1)
+
+
+async def test_it_reads_what_it_has_put(deferred: FencedSaver, run: Run) -> None:
+    written = await put(deferred, run)
+
+    found = await deferred.aget_tuple(config_of(run))
+
+    assert found is not None
+    assert found.config == written
+    assert [each.config async for each in deferred.alist(config_of(run))] == [written]
+
+
+async def test_a_question_is_never_deferred(deferred: FencedSaver, pool: Pool, run: Run) -> None:
+    """It is there before anybody can be told of it, and so is what came before it."""
+    await put_writes(deferred, run)
+    await put_special_writes(deferred, run)
+
+    assert await stored(pool, run) == 2
+
+
+async def test_the_fence_is_told_to_whoever_waits_and_with_the_next_write(
+    deferred: FencedSaver, pool: Pool, runs: Runs, run: Run
+) -> None:
+    await put(deferred, run)
+    await runs.finish(run, Outcome(status="success", resting="idle"), LEASE, claim_next=False)
+
+    with pytest.raises(Fenced):
+        await deferred.written()
+    with pytest.raises(Fenced):
+        await put(deferred, run)
+    assert await stored(pool, run) == 0
 
 
 # The fence
@@ -191,7 +250,7 @@ async def test_the_time_of_each_write_is_observed(checkpoints: ConnectionPool, r
 async def test_the_newest_attempt_may_write(
     checkpoints: ConnectionPool, pool: Pool, run: Run, write: Write
 ) -> None:
-    await write(saver_of(checkpoints, run), run)
+    await write(saver_of(checkpoints, pool, run), run)
 
     assert await stored(pool, run) > 0
 
@@ -204,10 +263,10 @@ async def test_an_older_attempt_is_refused(
     newer = await claimed(runs, run.thread_id)
 
     with pytest.raises(Fenced, match=f"run {run.run_id} was refused: attempt 1 is not its newest"):
-        await write(saver_of(checkpoints, run), run)
+        await write(saver_of(checkpoints, pool, run), run)
 
     assert await stored(pool, run) == 0
-    await write(saver_of(checkpoints, newer), newer)
+    await write(saver_of(checkpoints, pool, newer), newer)
 
 
 @EVERY_WRITE
@@ -217,7 +276,7 @@ async def test_a_run_that_has_ended_is_refused(
     await runs.finish(run, Outcome(status="success", resting="idle"), LEASE, claim_next=False)
 
     with pytest.raises(Fenced):
-        await write(saver_of(checkpoints, run), run)
+        await write(saver_of(checkpoints, pool, run), run)
 
     assert await stored(pool, run) == 0
 
@@ -229,7 +288,7 @@ async def test_a_run_that_was_handed_back_is_refused(
     await runs.hand_back(run)
 
     with pytest.raises(Fenced):
-        await write(saver_of(checkpoints, run), run)
+        await write(saver_of(checkpoints, pool, run), run)
 
     assert await stored(pool, run) == 0
 
@@ -241,7 +300,7 @@ async def test_a_run_whose_thread_was_removed_is_refused(
     await pool.fetch("select treadle.delete_threads($1)", [run.thread_id])
 
     with pytest.raises(Fenced):
-        await write(saver_of(checkpoints, run), run)
+        await write(saver_of(checkpoints, pool, run), run)
 
     assert await stored(pool, run) == 0
 
@@ -257,7 +316,7 @@ async def test_a_write_that_meets_a_takeover_waits_for_it_and_is_refused(
         await takeover.start()
         await taker.fetch("select treadle.claim($1, 'other', $2, 10)", run.thread_id, timedelta(seconds=30))
 
-        writing = asyncio.ensure_future(write(saver_of(checkpoints, run), run))
+        writing = asyncio.ensure_future(write(saver_of(checkpoints, pool, run), run))
         done, _ = await asyncio.wait({writing}, timeout=HELD_SECS)
         assert not done, "the write did not wait for the takeover"
 
@@ -270,18 +329,16 @@ async def test_a_write_that_meets_a_takeover_waits_for_it_and_is_refused(
 
 @EVERY_WRITE
 async def test_a_takeover_that_meets_a_write_waits_for_it_and_sees_it(
-    dsn: str, pool: Pool, runs: Runs, run: Run, write: Write
+    checkpoints: ConnectionPool, pool: Pool, runs: Runs, run: Run, write: Write
 ) -> None:
     await end_lease(pool, run)
-    async with await open_transaction(dsn) as writer:
-        await write(FencedSaver(cast(Any, writer), run.run_id, run.attempt), run)
+    async with transaction(pool) as writer:
+        await write(late(checkpoints, writer, run), run)
 
         taking = asyncio.create_task(claimed(runs, run.thread_id))
         done, _ = await asyncio.wait({taking}, timeout=HELD_SECS)
         assert not done, "the takeover did not wait for the write"
-
-        await writer.commit()
-        newer = await asyncio.wait_for(taking, 5)
+    newer = await asyncio.wait_for(taking, 5)
 
     assert newer.attempt == 2
     assert await stored(pool, run) > 0
@@ -295,7 +352,7 @@ async def test_an_answer_that_was_taken_is_not_given_to_the_next_question(
     within = cast(Any, StateGraph(AnswersState)).add_node("in", interview).add_edge(START, "in").compile()
 
     async def asked(run: Run, given: Any) -> list[Any]:
-        saver = saver_of(checkpoints, run)
+        saver = saver_of(checkpoints, pool, run)
         graph = cast(Any, within if deep else interview).copy({"checkpointer": saver})
         told = await graph.ainvoke(given, {"configurable": {"thread_id": str(run.thread_id)}})
         return [each.value for each in told.get("__interrupt__", ())]
@@ -328,7 +385,7 @@ async def test_a_node_whose_router_did_not_come_to_its_end_runs_again(
             .add_node("after", lambda state: {"words": ["after"]})
             .add_edge(START, "routed")
             .add_conditional_edges("routed", route, ["after"])
-            .compile(checkpointer=saver_of(checkpoints, run))
+            .compile(checkpointer=saver_of(checkpoints, pool, run))
         )
         config: RunnableConfig = {"configurable": {"thread_id": str(run.thread_id)}}
         given = cast(Any, {} if run.attempt == 1 else None)
@@ -346,10 +403,10 @@ async def test_a_node_whose_router_did_not_come_to_its_end_runs_again(
     assert await go_on(await claimed(runs, run.thread_id)) == ("values", {"words": ["routed", "after"]})
 
 
-async def test_heartbeats_do_not_wait_for_writes(dsn: str, pool: Pool, run: Run) -> None:
+async def test_heartbeats_do_not_wait_for_writes(checkpoints: ConnectionPool, pool: Pool, run: Run) -> None:
     """A checkpoint of hundreds of megabytes must not cost its run the lease."""
-    async with await open_transaction(dsn) as writer:
-        await put(FencedSaver(cast(Any, writer), run.run_id, run.attempt), run)
+    async with transaction(pool) as writer:
+        await put(late(checkpoints, writer, run), run)
 
         extended = await pool.fetch(
             HEARTBEAT, [run.run_id], [run.attempt], timedelta(seconds=30), timeout=HELD_SECS
@@ -361,9 +418,12 @@ async def test_heartbeats_do_not_wait_for_writes(dsn: str, pool: Pool, run: Run)
 # Trouble
 
 
-async def test_a_lost_database_is_told_apart_from_an_error_of_the_graph(dsn: str, run: Run) -> None:
-    async with checkpoint_pool(dsn, size=1, service="test") as pool:
-        saver = saver_of(pool, run)
+async def test_a_lost_database_is_told_apart_from_an_error_of_the_graph(
+    dsn: str, checkpoints: ConnectionPool, run: Run
+) -> None:
+    closed = await connect_pool(dsn, size=1, service="test")
+    await closed.close()
+    saver = saver_of(checkpoints, closed, run)
 
     with pytest.raises(Unavailable, match=f"Postgres could not be reached while run {run.run_id} was on"):
         await put(saver, run)
@@ -376,13 +436,13 @@ async def test_a_postgres_that_is_away_at_the_start_is_named() -> None:
 
 
 async def test_a_connection_that_ends_in_use_is_postgres_being_away_and_is_replaced(
-    checkpoints: ConnectionPool, pool: Pool, run: Run
+    checkpoints: ConnectionPool,
 ) -> None:
-    saver = saver_of(checkpoints, run)
     async with checkpoints.connection() as connection:
         ended = connection.info.backend_pid
 
         with pytest.raises(Unavailable), psycopg_errors("asking"):
             await connection.execute("select pg_terminate_backend(%s)", [ended])
 
-    await put(saver, run)
+    async with checkpoints.connection() as connection:
+        assert connection.info.backend_pid != ended

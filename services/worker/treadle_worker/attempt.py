@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import aclosing
 from typing import Any, cast
 
@@ -37,6 +37,7 @@ class Attempt:
 
     Args:
         given: the graph's input, a command, or None.
+        written: waits until all checkpoints of the attempt are committed.
         on_first_event: is told the seconds from the start to the first event.
     """
 
@@ -48,6 +49,7 @@ class Attempt:
         writer: EventWriter,
         *,
         given: Any,
+        written: Callable[[], Awaitable[None]],
         on_first_event: Callable[[float], None],
     ) -> None:
         self._active = active
@@ -56,18 +58,25 @@ class Attempt:
         self._config = config
         self._writer = writer
         self._given = given
+        self._written = written
         self._on_first_event = on_first_event
         self._modes = stream_modes(self._run)
         self._values: Any = None
         self._interrupts: list[Any] = []
 
     async def stream(self) -> None:
-        """Run the graph to its end, an interrupt, or an error, and publish what it streams.
+        """Run the graph to its end, an interrupt, or an error, and publish what it streams; its checkpoints are committed then.
 
         Raises:
             Fenced: a newer attempt has the run.
             GraphDrained: the run was asked to stop between two steps.
         """
+        try:
+            await self._publish()
+        finally:
+            await self._written()
+
+    async def _publish(self) -> None:
         started = time.perf_counter()
         first = True
         async with aclosing(self._protocol() if self._run.kwargs.get("protocol") else self._events()) as told:

@@ -1,9 +1,6 @@
 """A checkpointer whose every write is refused once its run belongs to a newer attempt, or has ended.
 
-The check and the write are one statement. The check locks the run's row FOR SHARE: a takeover updates that row, so it
-either commits before (the check sees the newer attempt and nothing is written) or waits until this write has
-committed (and the new attempt reads it). A bare EXISTS would let a takeover commit between the two.
-Heartbeats touch another table, and never wait for this lock.
+The check and the write are one statement (`writing.py`).
 
 While Postgres is away the graph waits here, for as long as its worker holds the run: what its nodes have done is not done
 again for a server that restarts. A write whose answer was lost is written again, which changes nothing.
@@ -13,9 +10,10 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any, LiteralString, cast
+from itertools import takewhile
+from typing import Any, cast
 from uuid import UUID
 
 from langchain_core.runnables import RunnableConfig
@@ -25,19 +23,22 @@ from langgraph.checkpoint.base import (
     Checkpoint,
     CheckpointMetadata,
     CheckpointTuple,
+    DeltaChannelHistory,
     get_serializable_checkpoint_metadata,
 )
 from langgraph.checkpoint.serde.types import (
-    RESUME,
     _DeltaSnapshot,  # pyright: ignore[reportPrivateUsage]
 )
-from psycopg.types.json import Jsonb
 
-from treadle.checkpoint.order import OrderedSaver
+from treadle import json
+from treadle.checkpoint import writing
+from treadle.checkpoint.direct import DirectSaver
+from treadle.checkpoint.lane import Lane
 from treadle.checkpoint.partial_writes import without_partial_writes
 from treadle.checkpoint.pool import ConnectionPool
 from treadle.checkpoint.reaching import persisting
-from treadle.db.runs import WAITING_ANSWER
+from treadle.checkpoint.writing import Attempt, Blob, NewCheckpoint, Put, Special, Write
+from treadle.db.pool import Connection, Pool, postgres_errors
 from treadle.errors import Fenced, NotSerializable
 from treadle.telemetry import conventions
 from treadle.telemetry.tracing import Tracing
@@ -46,106 +47,73 @@ _NO_SPAN = nullcontext()
 # What langgraph's serialiser raises for a value that it cannot encode: ormsgpack's own error is a TypeError.
 ENCODE_ERRORS = (TypeError, ValueError, AttributeError, RecursionError)
 
-_FENCE = """
-fence as materialized (
-    select 1 from treadle.run
-     where run_id = %(run_id)s and attempt = %(attempt)s and status = 'running' for share
-)
-"""
 
-PUT_CHECKPOINT = f"""
-with {_FENCE},
-blobs as (
-    insert into checkpoint_blobs (thread_id, checkpoint_ns, channel, version, type, blob)
-    select %(thread_id)s, %(ns)s, b.channel, b.version, b.type, b.blob
-      from fence, unnest(%(channels)s::text[], %(versions)s::text[], %(types)s::text[], %(blobs)b::bytea[])
-           as b (channel, version, type, blob)
-    on conflict (thread_id, checkpoint_ns, channel, version) do nothing
-)
-insert into checkpoints (thread_id, checkpoint_ns, checkpoint_id, parent_checkpoint_id, checkpoint, metadata)
-select %(thread_id)s, %(ns)s, %(checkpoint_id)s, %(parent_id)s, %(checkpoint)s, %(metadata)s from fence
-on conflict (thread_id, checkpoint_ns, checkpoint_id)
-do update set checkpoint = excluded.checkpoint, metadata = excluded.metadata
-returning 1
-"""  # noqa: S608 - put together from constants
-
-# What other runs have left there, put aside for the rollback of this one.
-_REPLACED = """
-replaced as (
-    insert into treadle.replaced_write
-        (by_run, thread_id, checkpoint_ns, checkpoint_id, task_id, idx, task_path, channel, type, blob, treadle_run_id)
-    select %(run_id)s, w.thread_id, w.checkpoint_ns, w.checkpoint_id, w.task_id, w.idx, w.task_path, w.channel, w.type,
-           w.blob, w.treadle_run_id
-      from fence, checkpoint_writes w
-     where w.thread_id = %(thread_id)s and w.checkpoint_ns = %(ns)s and w.checkpoint_id = %(checkpoint_id)s
-       and w.task_id = %(task_id)s and w.idx = any(%(idxs)s::int[]) and w.treadle_run_id is distinct from %(run_id)s
-    on conflict do nothing
-),
-"""
-_INSERT_WRITES = """
-written as (
-    insert into checkpoint_writes
-        (thread_id, checkpoint_ns, checkpoint_id, task_id, task_path, idx, channel, type, blob, treadle_run_id)
-    select %(thread_id)s, %(ns)s, %(checkpoint_id)s, %(task_id)s, %(task_path)s,
-           w.idx, w.channel, w.type, w.blob, %(run_id)s
-      from fence, unnest(%(idxs)s::int[], %(channels)s::text[], %(types)s::text[], %(blobs)b::bytea[])
-           as w (idx, channel, type, blob)
-    on conflict (thread_id, checkpoint_ns, checkpoint_id, task_id, idx) do
-"""
-_AND_CHECK = ") select 1 from fence"
-PUT_WRITES = f"with {_FENCE}, {_INSERT_WRITES} nothing {_AND_CHECK}"
-_OR_REPLACE = """
-    update set channel = excluded.channel, type = excluded.type, blob = excluded.blob,
-               treadle_run_id = excluded.treadle_run_id
-"""
-REPLACE_WRITES = f"with {_FENCE}, {_REPLACED} {_INSERT_WRITES} {_OR_REPLACE} {_AND_CHECK}"
-# An answer without an id waits under a task of its own. langgraph leaves it there when a task has taken it and asks again: an
-# attempt that goes on after that, without input, would give it to the second question.
-_NO_LONGER_WAITING = f"""
-taken as (
-    delete from checkpoint_writes w using fence
-     where w.thread_id = %(thread_id)s and w.task_id = '{WAITING_ANSWER}' and w.channel = '{RESUME}'
-       and w.treadle_run_id = %(run_id)s
-),
-"""  # noqa: S608 - put together from constants
-TAKE_ANSWER = f"with {_FENCE}, {_REPLACED} {_NO_LONGER_WAITING} {_INSERT_WRITES} {_OR_REPLACE} {_AND_CHECK}"
-
-
-def _statement(writes: Sequence[tuple[str, Any]], task_id: str) -> LiteralString:
-    channels = {channel for channel, _ in writes}
-    if not channels <= WRITES_IDX_MAP.keys():
-        return PUT_WRITES
-    return TAKE_ANSWER if RESUME in channels and task_id != WAITING_ANSWER else REPLACE_WRITES
-
-
-class FencedSaver(OrderedSaver):
+class FencedSaver(DirectSaver):
     """The stock saver with its writes fenced by one attempt of one run. Tables and format are the stock ones.
 
     Args:
-        observe: is told the seconds that each write took.
-        tracing: makes a span of each write.
+        pool: what is written goes over it, and what is read of single checkpoints.
+        observe: is told the seconds that each statement took which writes.
+        tracing: makes a span of each of them.
         holds: whether Postgres is to be waited for while it is away.
+        deferred: whether checkpoints and writes may be committed a little later than their methods return, in their order;
+            `written` waits for them. What asks a question, answers one, or fails a task never is.
     """
 
     def __init__(
         self,
-        pool: ConnectionPool,
+        checkpoints: ConnectionPool,
+        pool: Pool | Connection,
         run_id: UUID,
         attempt: int,
         observe: Callable[[float], None] = lambda seconds: None,
         tracing: Tracing | None = None,
         holds: Callable[[], bool] = lambda: False,
+        *,
+        deferred: bool = False,
     ) -> None:
-        super().__init__(pool)
+        super().__init__(checkpoints, pool)
         self.doing = f"run {run_id} was on"
-        self._fence = {"run_id": run_id, "attempt": attempt}
+        self._attempt = Attempt(run_id, attempt)
         self._observe = observe
         self._tracing = tracing or Tracing()
         self._holds = holds
+        self._deferred = deferred
+        self._lane: Lane[Put | Special] = Lane(self._write, name=f"checkpoints-{run_id}")
+
+    async def written(self) -> None:
+        """Wait until all that was put is committed.
+
+        Raises:
+            Fenced: the run belongs to a newer attempt, or has ended.
+            Unavailable: Postgres is away, and not to be waited for.
+        """
+        await self._lane.written()
 
     async def aget_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
         """The checkpoint that a config names, or the newest one."""
+        await self.written()
         return await persisting(lambda: super(FencedSaver, self).aget_tuple(config), self._holds)
+
+    async def alist(
+        self,
+        config: RunnableConfig | None,
+        *,
+        filter: dict[str, Any] | None = None,  # noqa: A002 - as the interface has it
+        before: RunnableConfig | None = None,
+        limit: int | None = None,
+    ) -> AsyncIterator[CheckpointTuple]:
+        """Checkpoints, newest first."""
+        await self.written()
+        async for found in super().alist(config, filter=filter, before=before, limit=limit):
+            yield found
+
+    async def aget_delta_channel_history(
+        self, *, config: RunnableConfig, channels: Sequence[str]
+    ) -> Mapping[str, DeltaChannelHistory]:
+        """What channels are made of that keep only their changes."""
+        await self.written()
+        return await super().aget_delta_channel_history(config=config, channels=channels)
 
     async def aput(
         self,
@@ -162,22 +130,18 @@ class FencedSaver(OrderedSaver):
         configurable = cast("dict[str, Any]", config).get("configurable", {})
         thread_id, ns = str(configurable["thread_id"]), str(configurable.get("checkpoint_ns", ""))
         inline, apart = _split(checkpoint["channel_values"])
-        versions = {name: version for name, version in new_versions.items() if name in apart}
-        blobs = self._dump_blobs(thread_id, ns, apart, versions) if versions else []
-        await self._write(
-            "put_checkpoint",
-            PUT_CHECKPOINT,
-            thread_id=thread_id,
-            ns=ns,
-            checkpoint_id=checkpoint["id"],
-            parent_id=configurable.get("checkpoint_id"),
-            checkpoint=Jsonb({**checkpoint, "channel_values": inline}),
-            metadata=Jsonb(get_serializable_checkpoint_metadata(config, metadata)),
-            channels=[row[2] for row in blobs],
-            versions=[row[3] for row in blobs],
-            types=[row[4] for row in blobs],
-            blobs=[row[5] for row in blobs],
+        versions: ChannelVersions = {
+            name: str(version) for name, version in new_versions.items() if name in apart
+        }
+        new = NewCheckpoint(
+            thread_id,
+            ns,
+            checkpoint["id"],
+            configurable.get("checkpoint_id"),
+            json.jsonb_text(json.encode({**checkpoint, "channel_values": inline})),
+            json.jsonb_text(json.encode(get_serializable_checkpoint_metadata(config, metadata))),
         )
+        await self._add(Put(thread_id, [new], self._blobs(thread_id, ns, apart, versions)))
         return {
             "configurable": {"thread_id": thread_id, "checkpoint_ns": ns, "checkpoint_id": checkpoint["id"]}
         }
@@ -194,43 +158,29 @@ class FencedSaver(OrderedSaver):
         Raises:
             Fenced: the run belongs to a newer attempt, or has ended; nothing was written.
         """
-        writes = without_partial_writes(writes)
         configurable = cast("dict[str, Any]", config).get("configurable", {})
         thread_id, ns = str(configurable["thread_id"]), str(configurable.get("checkpoint_ns", ""))
-        rows = self._dump_writes(thread_id, ns, configurable["checkpoint_id"], task_id, task_path, writes)
-        await self._write(
-            "put_writes",
-            _statement(writes, task_id),
-            thread_id=thread_id,
-            ns=ns,
-            checkpoint_id=configurable["checkpoint_id"],
-            task_id=task_id,
-            task_path=task_path,
-            idxs=[row[5] for row in rows],
-            channels=[row[6] for row in rows],
-            types=[row[7] for row in rows],
-            blobs=[row[8] for row in rows],
-        )
+        place = (thread_id, ns, configurable["checkpoint_id"], task_id, task_path)
+        kept = without_partial_writes(writes)
+        rows = [
+            Write(*place, WRITES_IDX_MAP.get(channel, number), channel, *dumped)
+            for number, (channel, dumped) in enumerate(self._dumped(kept))
+        ]
+        await self._add(writing.of_task(thread_id, task_id, rows))
 
-    def _dump_blobs(
-        self, thread_id: str, checkpoint_ns: str, values: dict[str, Any], versions: ChannelVersions
-    ) -> list[tuple[str, str, str, str, str, bytes | None]]:
+    def _blobs(
+        self, thread_id: str, ns: str, values: dict[str, Any], versions: ChannelVersions
+    ) -> list[Blob]:
+        if not versions:
+            return []
         try:
-            return super()._dump_blobs(thread_id, checkpoint_ns, values, versions)
+            return [Blob(*row) for row in self._dump_blobs(thread_id, ns, values, versions)]
         except ENCODE_ERRORS as error:
             raise self._refused(values.items(), error) from error
 
-    def _dump_writes(
-        self,
-        thread_id: str,
-        checkpoint_ns: str,
-        checkpoint_id: str,
-        task_id: str,
-        task_path: str,
-        writes: Sequence[tuple[str, Any]],
-    ) -> list[tuple[str, str, str, str, str, int, str, str, bytes]]:
+    def _dumped(self, writes: Sequence[tuple[str, Any]]) -> list[tuple[str, tuple[str, bytes]]]:
         try:
-            return super()._dump_writes(thread_id, checkpoint_ns, checkpoint_id, task_id, task_path, writes)
+            return [(channel, self.serde.dumps_typed(value)) for channel, value in writes]
         except ENCODE_ERRORS as error:
             raise self._refused(writes, error) from error
 
@@ -252,28 +202,43 @@ class FencedSaver(OrderedSaver):
             return False
         return True
 
-    async def _write(self, name: str, statement: LiteralString, **values: Any) -> None:
-        with self._span(name, values["thread_id"]):
-            passed = await persisting(lambda: self._passes(statement, values), self._holds)
+    async def _add(self, item: Put | Special) -> None:
+        self._lane.add(item)
+        if not self._deferred or isinstance(item, Special):
+            await self._lane.written()
+
+    async def _write(self, items: Sequence[Put | Special]) -> int:
+        """Write the first of them, and what can go with it."""
+        if isinstance(special := items[0], Special):
+            await self._fenced([special], lambda: writing.replace(self._pool, self._attempt, special))
+            return 1
+        puts = [cast(Put, item) for item in takewhile(lambda item: isinstance(item, Put), items)]
+        await self._fenced(puts, lambda: writing.put(self._pool, self._attempt, puts))
+        return len(puts)
+
+    async def _fenced(self, items: Sequence[Put | Special], write: Callable[[], Awaitable[bool]]) -> None:
+        with self._span(items):
+            passed = await persisting(lambda: self._observed(write), self._holds)
         if not passed:
+            run_id, attempt = self._attempt
             raise Fenced(
-                f"a checkpoint of run {self._fence['run_id']} was refused: attempt {self._fence['attempt']} is not "
-                "its newest any more, or the run has ended."
+                f"a checkpoint of run {run_id} was refused: attempt {attempt} is not its newest any more, or the run has "
+                "ended."
             )
 
-    def _span(self, name: str, thread_id: str) -> AbstractContextManager[object]:
-        if not self._tracing.enabled:
-            return _NO_SPAN
-        return self._tracing.span(*conventions.checkpoint(name, thread_id))
-
-    async def _passes(self, statement: LiteralString, values: dict[str, Any]) -> bool:
-        """Execute a write; whether the fence let it through."""
+    async def _observed(self, write: Callable[[], Awaitable[bool]]) -> bool:
         started = time.perf_counter()
-        async with self._cursor() as cursor:
-            await cursor.execute(statement, {**values, **self._fence})
-            passed = await cursor.fetchone() is not None
+        with postgres_errors(self.doing):
+            passed = await write()
         self._observe(time.perf_counter() - started)
         return passed
+
+    def _span(self, items: Sequence[Put | Special]) -> AbstractContextManager[object]:
+        if not self._tracing.enabled:
+            return _NO_SPAN
+        checkpoints = any(isinstance(item, Put) and item.checkpoints for item in items)
+        name = "put_checkpoint" if checkpoints else "put_writes"
+        return self._tracing.span(*conventions.checkpoint(name, items[0].thread_id, rows=len(items)))
 
 
 def _split(values: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -41,6 +41,9 @@ class GuardedSaver(BaseCheckpointSaver[Any]):
         self._check = check
         self._loop = loop or asyncio.get_running_loop()
 
+    async def written(self) -> None:
+        """Nothing is under way: what was put is written."""
+
     async def aget_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
         return _passed(await self._inner.aget_tuple(config))
 

@@ -10,6 +10,7 @@ from uuid import UUID
 from langgraph.checkpoint.base import BaseCheckpointSaver, CheckpointTuple
 
 from treadle.checkpoint.copying import copy_thread
+from treadle.checkpoint.direct import DirectSaver
 from treadle.checkpoint.fenced import FencedSaver
 from treadle.checkpoint.guarded import GuardedSaver
 from treadle.checkpoint.order import OrderedSaver, stay_above
@@ -26,6 +27,7 @@ from treadle.model import Run
 from treadle.telemetry.tracing import Tracing
 
 Saver = BaseCheckpointSaver[Any]
+RunSaver = FencedSaver | GuardedSaver
 
 
 def never() -> bool:
@@ -41,8 +43,12 @@ class Savers(Protocol):
         """One for graphs that are only looked at."""
         ...
 
-    async def of_thread(self, thread_id: UUID) -> Saver:
-        """One for reading and changing a thread from outside a run."""
+    async def of_thread(self, thread_id: UUID, *, locked: bool = False) -> Saver:
+        """One for reading and changing a thread from outside a run.
+
+        Args:
+            locked: whoever uses it holds the thread's lock, and so a connection of the pool: it must not wait for another one.
+        """
         ...
 
     def of_new_thread(self, thread_id: UUID) -> AbstractAsyncContextManager[Saver]:
@@ -53,7 +59,7 @@ class Savers(Protocol):
         """Copy what is not copied with the rows of a thread."""
         ...
 
-    async def of_run(self, run: Run, holds: Callable[[], bool] = never) -> Saver:
+    async def of_run(self, run: Run, holds: Callable[[], bool] = never) -> RunSaver:
         """One for an attempt of a run, which refuses its writes once a newer attempt has the run.
 
         Args:
@@ -88,18 +94,19 @@ class PostgresSavers:
     def __init__(
         self,
         checkpoints: ConnectionPool,
-        runs: Runs,
+        pool: Pool,
         observe: Callable[[float], None] = lambda seconds: None,
         tracing: Tracing | None = None,
     ) -> None:
         self._checkpoints = checkpoints
-        self._runs = runs
+        self._pool = pool
+        self._runs = Runs(pool)
         self._observe = observe
         self._tracing = tracing
-        self.shared: Saver = OrderedSaver(checkpoints)
+        self.shared: Saver = DirectSaver(checkpoints, pool)
 
-    async def of_thread(self, thread_id: UUID) -> Saver:
-        return self.shared
+    async def of_thread(self, thread_id: UUID, *, locked: bool = False) -> Saver:
+        return OrderedSaver(self._checkpoints) if locked else self.shared
 
     @asynccontextmanager
     async def of_new_thread(self, thread_id: UUID) -> AsyncGenerator[Saver]:
@@ -112,8 +119,17 @@ class PostgresSavers:
     async def copy(self, source: UUID, target: UUID) -> None:
         return
 
-    async def of_run(self, run: Run, holds: Callable[[], bool] = never) -> Saver:
-        return FencedSaver(self._checkpoints, run.run_id, run.attempt, self._observe, self._tracing, holds)
+    async def of_run(self, run: Run, holds: Callable[[], bool] = never) -> RunSaver:
+        return FencedSaver(
+            self._checkpoints,
+            self._pool,
+            run.run_id,
+            run.attempt,
+            self._observe,
+            self._tracing,
+            holds,
+            deferred=run.kwargs.get("durability", "async") == "async",
+        )
 
     async def progress(self, run: Run) -> Progress:
         with postgres_errors("looking for what earlier attempts of a run have left"):
@@ -131,7 +147,7 @@ class CustomSavers:
         self._orphans = Orphans(pool, saver)
         self.shared = saver
 
-    async def of_thread(self, thread_id: UUID) -> Saver:
+    async def of_thread(self, thread_id: UUID, *, locked: bool = False) -> Saver:
         await self._orphans.remove(thread_id)
         await self._newest(thread_id)
         return self.shared
@@ -157,7 +173,7 @@ class CustomSavers:
         await self._orphans.remove(source)
         await copy_thread(self.shared, str(source), str(target))
 
-    async def of_run(self, run: Run, holds: Callable[[], bool] = never) -> Saver:
+    async def of_run(self, run: Run, holds: Callable[[], bool] = never) -> RunSaver:
         await self.of_thread(run.thread_id)
 
         async def is_newest() -> bool:
@@ -197,13 +213,13 @@ async def open_savers(
         ConfigError: the checkpointer of the user's own cannot be used.
         Unavailable: Postgres cannot be reached.
     """
-    runs, path = Runs(pool), config.checkpointer.path
+    path = config.checkpointer.path
     with postgres_errors("saying where checkpoints are kept"):
         await note_orphans(pool, wanted=path is not None)
     if path is None:
-        yield PostgresSavers(checkpoints, runs, observe, tracing)
+        yield PostgresSavers(checkpoints, pool, observe, tracing)
         return
     async with open_custom(
         config, "checkpointer.path", path, cast("type[Saver]", BaseCheckpointSaver)
     ) as saver:
-        yield CustomSavers(saver, pool, runs)
+        yield CustomSavers(saver, pool, Runs(pool))

@@ -175,7 +175,7 @@ async def open_bench(servers: Servers) -> AsyncGenerator[Bench]:
             threads=Threads(pool),
             queue=Queue(pool),
             creation=creation,
-            savers=PostgresSavers(checkpoints, runs),
+            savers=PostgresSavers(checkpoints, pool),
             metrics=metrics,
             begun=begun,
             graph=graph(begun),

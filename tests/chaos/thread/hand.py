@@ -52,21 +52,12 @@ class Outlet:
 class QuietSaver(FencedSaver):
     """The product's saver, of which one can wait until it has nothing under way."""
 
-    writing = 0
-
-    async def _write(self, name: Any, statement: Any, **values: Any) -> None:
-        self.writing += 1
-        try:
-            await super()._write(name, statement, **values)
-        finally:
-            self.writing -= 1
-
     async def quiet(self) -> None:
-        """langgraph hands writes to tasks of its own: those get a turn to begin, and then to end."""
-        turns = 0
-        while turns < 5 or self.writing:
+        """langgraph hands writes to tasks of its own: those get a turn to begin, and what they write is committed then."""
+        for _ in range(5):
             await asyncio.sleep(0)
-            turns += 1
+        with suppress(Fenced):
+            await self.written()
 
 
 class Hand:
@@ -84,7 +75,7 @@ class Hand:
         self._bench = bench
         self._active = ActiveRun(run)
         self._outlet = Outlet()
-        self._saver = QuietSaver(bench.checkpoints, run.run_id, run.attempt)
+        self._saver = QuietSaver(bench.checkpoints, bench.pool, run.run_id, run.attempt, deferred=True)
         self._attempt: Attempt | None = None
         self._task: asyncio.Task[None] | None = None
 
@@ -127,6 +118,7 @@ class Hand:
             config,
             cast(Any, self._outlet),
             given=given,
+            written=self._saver.written,
             on_first_event=lambda secs: None,
         )
         if not idle:

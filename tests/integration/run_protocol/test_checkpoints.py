@@ -29,7 +29,7 @@ def at(bench: Bench, checkpoint_id: str | None = None, run: Run | None = None) -
 
 async def execute(bench: Bench, checkpoints: ConnectionPool, run: Run, version: str) -> RunnableConfig:
     """What a run leaves: pending writes on the checkpoint that it found, then a checkpoint of its own."""
-    saver = FencedSaver(checkpoints, run.run_id, run.attempt)
+    saver = FencedSaver(checkpoints, bench.pool, run.run_id, run.attempt)
     found = await saver.aget_tuple(at(bench))
     if found is not None:
         await saver.aput_writes(found.config, [("list", [f"pending {version}"])], f"task {version}")
@@ -81,7 +81,7 @@ async def test_removing_a_run_keeps_the_values_that_a_running_one_has_read(
 
     await bench.runs.delete(bench.thread_id, first.run_id)
     await bench.cancel(third, CancelAction.ROLLBACK)
-    saver = FencedSaver(checkpoints, running.run_id, running.attempt)
+    saver = FencedSaver(checkpoints, bench.pool, running.run_id, running.attempt)
     written = await saver.aput(at(bench, None, running), {**read.checkpoint, "id": "2"}, {"step": 2}, {})
 
     found = await reader.aget_tuple(written)
@@ -114,7 +114,7 @@ async def test_a_run_has_progress_once_an_attempt_of_it_has_written(
     await bench.create()
     second = await bench.claimed()
     assert await bench.runs.progress(second) == Progress(checkpointed=False, written=False)
-    saver = FencedSaver(checkpoints, second.run_id, second.attempt)
+    saver = FencedSaver(checkpoints, bench.pool, second.run_id, second.attempt)
     found = await saver.aget_tuple(at(bench))
     assert found is not None
     await saver.aput_writes(found.config, [("list", ["half a step"])], "task")
@@ -141,7 +141,7 @@ async def test_a_runs_answer_is_taken_once_a_task_has_it(
     await bench.finish(first)
     await bench.create()
     second = await bench.claimed()
-    saver = FencedSaver(checkpoints, second.run_id, second.attempt)
+    saver = FencedSaver(checkpoints, bench.pool, second.run_id, second.attempt)
 
     await saver.aput_writes(written, [(channel, ["x"])], task)
 
@@ -155,7 +155,7 @@ async def test_writes_whose_checkpoint_was_never_committed_are_no_progress_and_g
     an attempt that went on from there would go on from what other runs have left, and do nothing."""
     await bench.create()
     run = await bench.claimed()
-    saver = FencedSaver(checkpoints, run.run_id, run.attempt)
+    saver = FencedSaver(checkpoints, bench.pool, run.run_id, run.attempt)
     place = {"thread_id": str(bench.thread_id), "checkpoint_id": "never-committed"}
     for ns in ("", "child"):
         await saver.aput_writes(

@@ -115,7 +115,7 @@ class States:
         with postgres_errors("updating a state"):
             async with (
                 transaction(self._pool) as connection,
-                self._graph(thread_id, graph_id, "threads.update") as graph,
+                self._graph(thread_id, graph_id, "threads.update", locked=True) as graph,
             ):
                 at_rest = await lock_at_rest(connection, thread_id)
                 if at_rest is None:
@@ -155,8 +155,10 @@ class States:
         return thread
 
     @asynccontextmanager
-    async def _graph(self, thread_id: UUID, graph_id: str, access: AccessContext) -> AsyncGenerator[Graph]:
-        saver = await self._savers.of_thread(thread_id)
+    async def _graph(
+        self, thread_id: UUID, graph_id: str, access: AccessContext, *, locked: bool = False
+    ) -> AsyncGenerator[Graph]:
+        saver = await self._savers.of_thread(thread_id, locked=locked)
         try:
             async with self._registry.open(graph_id, access, checkpointer=saver, store=self._store) as graph:
                 yield graph
