@@ -95,17 +95,26 @@ class Client:
     async def events(self, path: str, body: object) -> AsyncGenerator[tuple[float, str, str]]:
         """The events of one SSE response: when each came, its name, its data."""
         async with self.stream(path, body) as response:
-            event, data = "message", list[str]()
-            async for raw in response.content:
-                line = raw.decode().rstrip("\r\n")
-                if not line:
+            rest = b""
+            # By blocks as they come, not line by line: the generator runs on the same cores as what it measures.
+            async for chunk in response.content.iter_any():
+                at = time.perf_counter()
+                *blocks, rest = (rest + chunk).replace(b"\r\n", b"\n").split(b"\n\n")
+                for block in blocks:
+                    event, data = _parsed(block.decode())
                     if data:
-                        yield time.perf_counter(), event, "\n".join(data)
-                    event, data = "message", []
-                elif line.startswith("event:"):
-                    event = line[6:].strip()
-                elif line.startswith("data:"):
-                    data.append(line[5:].lstrip())
+                        yield at, event, "\n".join(data)
+
+
+def _parsed(block: str) -> tuple[str, list[str]]:
+    """The name of an SSE event and the lines of its data; a comment has none."""
+    event, data = "message", list[str]()
+    for line in block.split("\n"):
+        if line.startswith("event:"):
+            event = line[6:].strip()
+        elif line.startswith("data:"):
+            data.append(line[5:].lstrip())
+    return event, data
 
 
 async def _refuse_error(response: aiohttp.ClientResponse) -> None:
@@ -379,8 +388,18 @@ async def main() -> None:
             await compare(name, clients, options.rounds)
 
 
+def new_loop() -> asyncio.AbstractEventLoop:
+    """The quickest one that is installed."""
+    try:
+        import uvloop  # noqa: PLC0415 - not everyone who runs this file has it
+    except ImportError:
+        return asyncio.new_event_loop()
+    return uvloop.new_event_loop()
+
+
 if __name__ == "__main__":
     try:
-        asyncio.run(main())
+        with asyncio.Runner(loop_factory=new_loop) as runner:
+            runner.run(main())
     except ScenarioFailed as failure:
         sys.exit(f"load.py: {failure}")
