@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import sys
@@ -24,6 +25,8 @@ from treadle.telemetry.tracing import Tracing, setup_tracing
 
 # sysexits.h: the configuration (or a graph) cannot be used; starting again would not help.
 EX_CONFIG = os.EX_CONFIG
+# Objects, and then collections of the generation before, after which the garbage collector looks.
+COLLECT_AFTER = (10_000, 20, 20)
 
 
 @dataclass(frozen=True)
@@ -50,10 +53,21 @@ def serve(service: str, main: Main, *, graphs: bool = True) -> None:
         setup_logging(service, settings.log_level, settings.log_format)
         config = read_config(Path(settings.langgraph_config))
         registry = Registry.load(config) if graphs else Registry({}, {})
+        spare_collector()
         _run(service, main, settings, config, registry)
     except ConfigError as error:
         _explain(error)
         sys.exit(EX_CONFIG)
+
+
+def spare_collector() -> None:
+    """Keep the garbage collector away from what was imported: it stays, and going over it took a fifth of the API's CPU.
+
+    What is made from now on is looked at less often too: hardly any of it is garbage in circles.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(*COLLECT_AFTER)
 
 
 def _run(service: str, main: Main, settings: Settings, config: Config, registry: Registry) -> None:
