@@ -9,6 +9,7 @@ from litestar import Litestar, Router
 from litestar.di import Provide
 
 from treadle.graphs.http import Http
+from treadle_api.answer import Answer
 from treadle_api.errors import HANDLERS
 from treadle_api.limits import MAX_BODY_BYTES
 from treadle_api.observe import Observe
@@ -64,6 +65,7 @@ def make_app(parts: Parts, http: Http, *, mine: Any | None = None, prefix: str =
         route_handlers=[*routers, system.bare] if http.disable_meta else routers,
         dependencies={field.name: _given(getattr(parts, field.name)) for field in fields(parts)},
         exception_handlers=HANDLERS,
+        response_class=Answer,
         middleware=[Observe(parts.metrics, parts.tracing), parts.at_work, parts.request_headers],
         openapi_config=None if http.disable_meta else openapi(mine, prefix),
         request_max_body_size=MAX_BODY_BYTES,

@@ -24,22 +24,33 @@ class Observe(ASGIMiddleware):
         self._tracing = tracing
 
     async def handle(self, scope: Scope, receive: Receive, send: Send, next_app: ASGIApp) -> None:
-        http = cast(HTTPScope, scope)
-        started = time.perf_counter()
-        route, method = http["path_template"], http["method"]
-        parent = self._tracing.extract(self._headers(http))
-        with self._tracing.span(*conventions.request(method, route, http["path"]), parent=parent) as span:
+        if self._tracing.enabled:
+            await self._traced(cast(HTTPScope, scope), receive, send, next_app)
+        else:
+            await next_app(scope, receive, self._measured(cast(HTTPScope, scope), send))
+
+    async def _traced(self, scope: HTTPScope, receive: Receive, send: Send, next_app: ASGIApp) -> None:
+        spec = conventions.request(scope["method"], scope["path_template"], scope["path"])
+        with self._tracing.span(*spec, parent=self._tracing.extract(_headers(scope))) as span:
 
             async def observed(message: Message) -> None:
                 if message["type"] == "http.response.start":
-                    status = message["status"]
-                    self._metrics.observe_request(route, method, status, time.perf_counter() - started)
-                    span.set_attributes(conventions.response(status))
+                    span.set_attributes(conventions.response(message["status"]))
                 await send(message)
 
-            await next_app(scope, receive, observed)
+            await next_app(scope, receive, self._measured(scope, observed))
 
-    def _headers(self, scope: HTTPScope) -> dict[str, str]:
-        if not self._tracing.enabled:
-            return {}
-        return {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
+    def _measured(self, scope: HTTPScope, send: Send) -> Send:
+        started = time.perf_counter()
+        route, method = scope["path_template"], scope["method"]
+
+        async def measured(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                self._metrics.observe_request(route, method, message["status"], time.perf_counter() - started)
+            await send(message)
+
+        return measured
+
+
+def _headers(scope: HTTPScope) -> dict[str, str]:
+    return {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}

@@ -11,6 +11,7 @@ from treadle.db.pool import postgres_errors
 from treadle.operations.ids import new_id, read_id
 from treadle.operations.missing import no_cron
 from treadle.wire.run_view import RunView, run_view
+from treadle_api.answer import Answer
 from treadle_api.bodies.crons import CronCount, CronPatch, CronSearch, NewCron, NewThreadCron
 from treadle_api.operations.crons import CronEdits
 from treadle_api.paging import page, selected
@@ -65,7 +66,7 @@ async def delete_cron(cron_id: str, crons: Crons) -> None:
 async def trigger_cron(cron_id: str, cron_edits: CronEdits) -> Response[RunView]:
     run = await cron_edits.trigger(read_id("cron", cron_id))
     location = f"/threads/{run.thread_id}/runs/{run.run_id}"
-    return Response(run_view(run), headers={"content-location": location})
+    return Answer(run_view(run), headers={"content-location": location})
 
 
 @post("/runs/crons/search", status_code=200, summary="Search crons, newest first")

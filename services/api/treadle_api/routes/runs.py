@@ -23,6 +23,7 @@ from treadle.operations.missing import no_thread
 from treadle.streaming import parse_last_event_id
 from treadle.wire.run_view import RunField, RunView, run_view
 from treadle.wire.runs import NewRun, RunsCancel
+from treadle_api.answer import Answer
 from treadle_api.bodies.fields import QueryOffset
 from treadle_api.openapi import EVENTS, VALUES
 from treadle_api.operations.existing import existing_run
@@ -40,7 +41,7 @@ MOST_LISTED = 10_000
 async def create_run(thread_id: str, data: NewRun, creation: Creation) -> Response[RunView]:
     thread = read_id("thread", thread_id)
     run = await creation.create(new_id(), thread, data, stateless=False)
-    return Response(run_view(run), headers={"content-location": f"/threads/{thread}/runs/{run.run_id}"})
+    return Answer(run_view(run), headers={"content-location": f"/threads/{thread}/runs/{run.run_id}"})
 
 
 @post(
@@ -72,7 +73,7 @@ async def list_runs(
         found = await runs.of_thread(thread, status=status, limit=limit, offset=offset)
         if not found and await threads.get(thread) is None:
             raise no_thread(thread)
-    return Response([selected(run_view(run), select) for run in found])
+    return Answer([selected(run_view(run), select) for run in found])
 
 
 @get(ONE, summary="Get a run")

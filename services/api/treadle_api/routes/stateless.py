@@ -10,6 +10,7 @@ from treadle.operations.create import Creation
 from treadle.operations.ids import new_id
 from treadle.wire.run_view import RunView, run_view
 from treadle.wire.runs import BatchRun, NewRun
+from treadle_api.answer import Answer
 from treadle_api.openapi import EVENTS, VALUES
 from treadle_api.operations.serving import Serving
 
@@ -17,7 +18,7 @@ from treadle_api.operations.serving import Serving
 @post("/runs", status_code=200, summary="Create a stateless run in the background")
 async def create_run(data: NewRun, creation: Creation) -> Response[RunView]:
     run = await creation.create(new_id(), new_id(), data, stateless=True)
-    return Response(run_view(run), headers={"content-location": f"/runs/{run.run_id}"})
+    return Answer(run_view(run), headers={"content-location": f"/runs/{run.run_id}"})
 
 
 @post(

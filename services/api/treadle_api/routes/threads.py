@@ -14,6 +14,7 @@ from treadle.db.threads import Threads
 from treadle.errors import InvalidRequest
 from treadle.operations.ids import read_id
 from treadle.operations.missing import no_thread
+from treadle_api.answer import Answer
 from treadle_api.bodies.threads import NewThread, ThreadPatch, ThreadPrune
 from treadle_api.lifetime import read_ttl
 from treadle_api.operations.removal import Removal
@@ -63,7 +64,7 @@ async def patch_thread(
         raise no_thread(wanted)
     if prefer == "return=minimal":
         return Response(None, status_code=204)
-    return Response(thread_view(thread))
+    return Answer(thread_view(thread))
 
 
 @delete(

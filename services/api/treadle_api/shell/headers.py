@@ -46,6 +46,11 @@ class Chosen:
         self._wanted = [pattern.lower() for pattern in given.wanted]
         self._unwanted = [pattern.lower() for pattern in given.unwanted]
 
+    @property
+    def any(self) -> bool:
+        """Whether they let any header through."""
+        return bool(self._wanted)
+
     def of(self, headers: Raw) -> dict[str, str]:
         """By name, in small letters; one that comes several times is joined with commas."""
         if not self._wanted:
@@ -77,6 +82,7 @@ class RequestHeaders(ASGIMiddleware):
     def __init__(self, http: Http) -> None:
         self._configurable = Chosen(http.configurable_headers)
         self._logged = Chosen(http.logging_headers)
+        self._wanted = self._configurable.any or self._logged.any
         self._now: ContextVar[dict[str, str] | None] = ContextVar("configurable_headers", default=None)
 
     def configurable(self) -> dict[str, str]:
@@ -95,5 +101,8 @@ class RequestHeaders(ASGIMiddleware):
             self._now.reset(token)
 
     async def handle(self, scope: Scope, receive: Receive, send: Send, next_app: ASGIApp) -> None:
+        if not self._wanted:
+            await next_app(scope, receive, send)
+            return
         with self.heard(scope["headers"]):
             await next_app(scope, receive, send)
