@@ -9,6 +9,7 @@ from uuid import UUID
 from treadle import json
 from treadle.db.pool import Connection, Pool
 from treadle.db.rows import read
+from treadle.db.together import ThreadsTogether
 from treadle.model import Thread, Ttl
 
 CREATE = """
@@ -57,6 +58,11 @@ class Threads:
 
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
+        self._together = ThreadsTogether(pool)
+
+    async def create_new(self, thread_id: UUID, metadata: dict[str, Any], ttl: Ttl | None = None) -> Thread:
+        """Make a thread under an id that nobody else can have; those of one moment are made together."""
+        return await self._together.create(thread_id, _jsonb(metadata), _ttl(ttl))
 
     async def create(
         self, thread_id: UUID, metadata: dict[str, Any], ttl: Ttl | None = None

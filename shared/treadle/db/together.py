@@ -13,7 +13,7 @@ from treadle.coalescing import Coalescer
 from treadle.db.new_run import NewRun
 from treadle.db.pool import Pool, postgres_errors
 from treadle.db.rows import Row, read
-from treadle.model import MultitaskStrategy, Run
+from treadle.model import MultitaskStrategy, Run, Thread
 
 CREATE = """
 select n.place, made.* from unnest(
@@ -29,6 +29,11 @@ GET = """
 select w.place, r.* from unnest($1::uuid[], $2::uuid[], $3::boolean[]) with ordinality as w (thread_id, run_id, gone, place),
        lateral (select r.* from treadle.run r join treadle.thread t using (thread_id)
                  where r.thread_id = w.thread_id and r.run_id = w.run_id and (t.gone_at is null or w.gone) limit 1) as r
+"""
+# Threads under ids that nobody else can have.
+CREATE_THREADS = """
+insert into treadle.thread (thread_id, metadata, ttl_strategy, ttl_minutes)
+select * from unnest($1::uuid[], $2::jsonb[], $3::text[], $4::double precision[]) returning *
 """
 MOST = 32
 # One that is larger would make the others wait for its transfer.
@@ -70,3 +75,28 @@ class RunsTogether:
             rows = await self._pool.fetch(GET, *map(list, zip(*asked, strict=True)))
         found = {row["place"]: read(Run, row) for row in rows}
         return [found.get(place) for place in range(1, len(asked) + 1)]
+
+
+class ThreadsTogether:
+    """Makes threads for many at once."""
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+        self._creating = Coalescer("create-threads", self._create, most=MOST)
+
+    async def create(self, thread_id: UUID, metadata: str, ttl: tuple[str | None, float | None]) -> Thread:
+        """Make a thread under an id that is new.
+
+        Args:
+            metadata: as JSON text for `jsonb`.
+            ttl: strategy and minutes.
+        """
+        return await self._creating((thread_id, metadata, *ttl))
+
+    async def _create(
+        self, new: Sequence[tuple[UUID, str, str | None, float | None]]
+    ) -> list[Thread | Exception]:
+        with postgres_errors("creating threads"):
+            rows = await self._pool.fetch(CREATE_THREADS, *map(list, zip(*new, strict=True)))
+        made = {row["thread_id"]: read(Thread, row) for row in rows}
+        return [made[thread_id] for thread_id, *_ in new]

@@ -60,6 +60,8 @@ class ThreadCreation:
         with postgres_errors("creating a thread"):
             if body.supersteps:
                 thread = await self._with_history(thread_id, body.metadata or {}, ttl, body.supersteps)
+            elif body.thread_id is None:
+                thread = await self._threads.create_new(thread_id, body.metadata or {}, ttl)
             else:
                 thread = await self._threads.create(thread_id, body.metadata or {}, ttl)
             if thread is None and body.if_exists == "do_nothing":
