@@ -57,6 +57,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     treadle_host: Annotated[str, doc("Address that the API listens on.")] = "127.0.0.1"
     treadle_port: Annotated[int, Port, doc("Port that the API listens on.")] = 2024
 
+    treadle_api_processes: Annotated[
+        int,
+        Positive,
+        doc("Processes that `treadle api` runs on this port; each has connections and limits of its own."),
+    ] = 1
+
     mount_prefix: Annotated[
         str,
         doc("Path that all routes of the API lie under, `/api`; stands above that of langgraph.json."),

@@ -12,12 +12,12 @@ from contextlib import AsyncExitStack, contextmanager
 import uvicorn
 from litestar.types import ASGIApp
 
-from treadle.errors import ConfigError
 from treadle.patience import unless
 from treadle.service import Given
 from treadle.telemetry.metrics import Metrics
 from treadle_api.app import make_app
 from treadle_api.limits import MAX_BODY_BYTES
+from treadle_api.listening import listen
 from treadle_api.parts import Links, build, link
 from treadle_api.shell.around import around
 from treadle_api.shell.custom import started
@@ -31,7 +31,6 @@ SHUTDOWN_SECS = 2
 # Longer than clients and load balancers keep a connection that rests (httpx 5 s, most others 60 s): where the server ends it
 # in the moment in which a client uses it again, the client's request is lost.
 KEEP_ALIVE_SECS = 75
-BACKLOG = 2048
 
 
 class _Server(uvicorn.Server):
@@ -62,7 +61,7 @@ async def run(given: Given) -> None:
     """
     settings, http = given.settings, given.config.http
     prefix = (settings.mount_prefix or http.mount_prefix).rstrip("/")
-    listener = listen(settings.treadle_host, settings.treadle_port)
+    listener = listen(settings.treadle_host, settings.treadle_port, shared=settings.treadle_api_processes > 1)
     bound_unsent(listener, settings.treadle_stream_stall_secs)
     async with link(given) as links:
         door = Door(links.dependencies, prefix, http.cors, silent=http.disable_meta)
@@ -107,24 +106,3 @@ def _config(door: Door, stall_secs: float, metrics: Metrics) -> uvicorn.Config:
         timeout_keep_alive=KEEP_ALIVE_SECS,
         timeout_graceful_shutdown=SHUTDOWN_SECS,
     )
-
-
-def listen(host: str, port: int) -> socket.socket:
-    """A listening socket.
-
-    Raises:
-        ConfigError: another process has the port, or the host is not ours.
-    """
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)  # its connections have it from here
-    try:
-        listener.bind((host, port))
-        listener.listen(BACKLOG)
-    except OSError as error:
-        listener.close()
-        raise ConfigError(
-            f"cannot listen on {host}:{port}: {error.strerror}. Choose another with TREADLE_HOST and TREADLE_PORT."
-        ) from error
-    return listener

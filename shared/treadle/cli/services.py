@@ -1,20 +1,32 @@
-"""`treadle api`, `worker`, `scheduler`: one service in this process, configured by the environment alone."""
+"""`treadle api`, `worker`, `scheduler`: one service, configured by the environment alone."""
 
 from __future__ import annotations
 
+import os
 import runpy
 
 import click
 
+PROCESSES = "TREADLE_API_PROCESSES"
+
 
 @click.command()
-def api() -> None:
+@click.option(
+    "--processes",
+    type=click.IntRange(min=1),
+    envvar=PROCESSES,
+    default=1,
+    show_default=True,
+    help="How many processes share the port.",
+)
+def api(processes: int) -> None:
     """Run the HTTP API alone (see docs/settings.md).
 
     Needs DATABASE_URI, REDIS_URI and NATS_URL, and serves the graphs of LANGGRAPH_CONFIG on TREADLE_HOST
     and TREADLE_PORT.
     """
-    _become("treadle_api")
+    os.environ[PROCESSES] = str(processes)
+    _become("treadle_api" if processes == 1 else "treadle_api.processes")
 
 
 @click.command()

@@ -52,7 +52,7 @@ async def spawn(
         cwd=cwd,
         pass_fds=pass_fds,
         start_new_session=True,
-        preexec_fn=_dies_with_parent(death_signal),
+        preexec_fn=dies_with_parent(death_signal),
         **identity,
     )
 
@@ -89,7 +89,8 @@ def _send(process: Process, signum: signal.Signals) -> None:
         return
 
 
-def _dies_with_parent(signum: signal.Signals) -> Callable[[], None] | None:
+def dies_with_parent(signum: signal.Signals) -> Callable[[], None] | None:
+    """What a new process is to do before it becomes its program, so that it gets this signal when its parent dies."""
     if sys.platform != "linux":
         return None
     libc = ctypes.CDLL(None)

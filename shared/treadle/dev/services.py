@@ -49,6 +49,7 @@ def environment(
     decided = {
         "LANGGRAPH_CONFIG": str(options.project.config),
         "N_JOBS_PER_WORKER": str(options.jobs_per_worker),
+        "TREADLE_API_PROCESSES": "1",
         "TREADLE_HOST": options.host,
         "TREADLE_PORT": str(options.port),
         "PYTHONUNBUFFERED": "1",
