@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Sequence
 from contextlib import aclosing
 from typing import Any, cast
 
@@ -11,6 +11,7 @@ from langchain_core.runnables import RunnableConfig
 from langgraph.types import StreamMode
 
 from treadle import json
+from treadle.checkpoint.savers import RunSaver
 from treadle.checkpoint.state import interrupts_of, readable_state
 from treadle.db.runs import Outcome
 from treadle.graphs.loader import Graph
@@ -37,7 +38,7 @@ class Attempt:
 
     Args:
         given: the graph's input, a command, or None.
-        written: waits until all checkpoints of the attempt are committed.
+        saver: has the attempt's checkpoints.
         on_first_event: is told the seconds from the start to the first event.
     """
 
@@ -49,7 +50,7 @@ class Attempt:
         writer: EventWriter,
         *,
         given: Any,
-        written: Callable[[], Awaitable[None]],
+        saver: RunSaver,
         on_first_event: Callable[[float], None],
     ) -> None:
         self._active = active
@@ -58,14 +59,16 @@ class Attempt:
         self._config = config
         self._writer = writer
         self._given = given
-        self._written = written
+        self._saver = saver
         self._on_first_event = on_first_event
         self._modes = stream_modes(self._run)
         self._values: Any = None
         self._interrupts: list[Any] = []
 
     async def stream(self) -> None:
-        """Run the graph to its end, an interrupt, or an error, and publish what it streams; its checkpoints are committed then.
+        """Run the graph to its end, an interrupt, or an error, and publish what it streams.
+
+        Its checkpoints are committed then, but for the last ones of a run that came to its end: these go with the outcome.
 
         Raises:
             Fenced: a newer attempt has the run.
@@ -73,8 +76,9 @@ class Attempt:
         """
         try:
             await self._publish()
-        finally:
-            await self._written()
+        except BaseException:
+            await self._saver.written()
+            raise
 
     async def _publish(self) -> None:
         started = time.perf_counter()
@@ -169,7 +173,12 @@ class Attempt:
         """The outcome of a graph that came to an end or to an interrupt."""
         if self._values is not None and self._values_tell_all():
             data = json.encode(self._values)
-            return Outcome(status="success", resting="idle", output=data, values=data, interrupts=b"{}")
+            left = self._saver.take()
+            if not left:
+                await self._saver.written()
+            return Outcome(
+                status="success", resting="idle", output=data, values=data, interrupts=b"{}", left=left
+            )
         snapshot, values, interrupts = await self._state()
         output = values if self._values is None else json.encode(self._told())
         return Outcome(

@@ -266,7 +266,7 @@ class Executor:
                     config,
                     writer,
                     given=await answers_left(graph, run) if resumed else graph_input(run),
-                    written=saver.written,
+                    saver=saver,
                     on_first_event=parts.metrics.first_event.observe,
                 )
                 return await self._watched(active, attempt, writer)

@@ -157,7 +157,7 @@ class Settling:
                     log.warning("the outcome of run %s is given up: %s", active.run.run_id, error)
                     return None
                 if tries.too_large:
-                    outcome = unstorable(error)
+                    outcome = unstorable(error, outcome.left)
                 lost = True
                 await asyncio.sleep(RETRY_SECS)
                 continue

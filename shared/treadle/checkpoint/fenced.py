@@ -37,7 +37,8 @@ from treadle.checkpoint.lane import Lane
 from treadle.checkpoint.partial_writes import without_partial_writes
 from treadle.checkpoint.pool import ConnectionPool
 from treadle.checkpoint.reaching import persisting
-from treadle.checkpoint.writing import Attempt, Blob, NewCheckpoint, Put, Special, Write
+from treadle.checkpoint.writing import Attempt, Special
+from treadle.db.checkpoint_rows import Blob, NewCheckpoint, Put, Write
 from treadle.db.pool import Connection, Pool, postgres_errors
 from treadle.errors import Fenced, NotSerializable
 from treadle.telemetry import conventions
@@ -89,6 +90,10 @@ class FencedSaver(DirectSaver):
             Unavailable: Postgres is away, and not to be waited for.
         """
         await self._lane.written()
+
+    def take(self) -> list[Put]:
+        """What waits to be written, for whoever writes it with the outcome; nothing, if that may not be put off."""
+        return cast("list[Put]", self._lane.take()) if self._deferred else []
 
     async def aget_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
         """The checkpoint that a config names, or the newest one."""

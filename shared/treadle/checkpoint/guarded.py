@@ -21,6 +21,7 @@ from langgraph.checkpoint.base import (
 
 from treadle.checkpoint.order import stay_above
 from treadle.checkpoint.partial_writes import without_partial_writes
+from treadle.db.checkpoint_rows import Put
 
 Check = Callable[[], Awaitable[None]]
 
@@ -43,6 +44,10 @@ class GuardedSaver(BaseCheckpointSaver[Any]):
 
     async def written(self) -> None:
         """Nothing is under way: what was put is written."""
+
+    def take(self) -> list[Put]:
+        """Nothing: this is no part of the database that has the outcome."""
+        return []
 
     async def aget_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
         return _passed(await self._inner.aget_tuple(config))

@@ -57,6 +57,15 @@ class Lane(Generic[T]):
         if self._failure is not None:
             raise self._failure
 
+    def take(self) -> list[T]:
+        """What waits, unless something is being written: it is not written here any more."""
+        if self._timer is None:
+            return []
+        self._timer.cancel()
+        self._timer = None
+        taken, self._waiting = self._waiting, []
+        return taken
+
     def _begin(self) -> None:
         if self._timer is not None:
             self._timer.cancel()

@@ -7,13 +7,14 @@ let a takeover commit between the check and the write. Heartbeats touch another 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import Any, LiteralString, NamedTuple
+from collections.abc import Sequence
+from typing import LiteralString, NamedTuple
 from uuid import UUID
 
 from langgraph.checkpoint.base import WRITES_IDX_MAP
 from langgraph.checkpoint.serde.types import RESUME
 
+from treadle.db.checkpoint_rows import COLUMNS, Put, Write, columns, columns_of, numbered
 from treadle.db.pool import Connection, Pool
 from treadle.db.runs import WAITING_ANSWER
 
@@ -29,28 +30,7 @@ insert into checkpoint_writes
 _ON_CONFLICT = "on conflict (thread_id, checkpoint_ns, checkpoint_id, task_id, idx) do"
 
 # Checkpoints, their values, and the writes of tasks, in any number.
-PUT = f"""
-with {_FENCE},
-blobs as (
-    insert into checkpoint_blobs (thread_id, checkpoint_ns, channel, version, type, blob)
-    select b.* from fence, unnest($3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::bytea[]) b
-    on conflict (thread_id, checkpoint_ns, channel, version) do nothing
-),
-made as (
-    insert into checkpoints (thread_id, checkpoint_ns, checkpoint_id, parent_checkpoint_id, checkpoint, metadata)
-    select c.* from fence, unnest($9::text[], $10::text[], $11::text[], $12::text[], $13::jsonb[], $14::jsonb[]) c
-    on conflict (thread_id, checkpoint_ns, checkpoint_id)
-    do update set checkpoint = excluded.checkpoint, metadata = excluded.metadata
-),
-written as (
-    {_INTO_WRITES}
-    select w.*, $1
-      from fence, unnest($15::text[], $16::text[], $17::text[], $18::text[], $19::text[], $20::int[], $21::text[],
-                         $22::text[], $23::bytea[]) w
-    {_ON_CONFLICT} nothing
-)
-select 1 from fence
-"""  # noqa: S608 - put together from constants
+PUT = f"select treadle.write_checkpoints($1, $2, {numbered(3, COLUMNS)})"
 
 # What other runs have left there, put aside for the rollback of this one.
 _REPLACED = """
@@ -87,51 +67,6 @@ taken as (
 TAKE_ANSWER = f"with {_FENCE}, {_REPLACED} {_NO_LONGER_WAITING} {_OR_REPLACE}"
 
 
-class Blob(NamedTuple):
-    """One version of a channel's value."""
-
-    thread_id: str
-    ns: str
-    channel: str
-    version: str
-    kind: str
-    value: bytes | None
-
-
-class NewCheckpoint(NamedTuple):
-    """A checkpoint, its JSON ready."""
-
-    thread_id: str
-    ns: str
-    checkpoint_id: str
-    parent_id: str | None
-    checkpoint: str
-    metadata: str
-
-
-class Write(NamedTuple):
-    """One pending write of a task."""
-
-    thread_id: str
-    ns: str
-    checkpoint_id: str
-    task_id: str
-    task_path: str
-    idx: int
-    channel: str
-    kind: str
-    value: bytes
-
-
-class Put(NamedTuple):
-    """What can be written together with others of its kind."""
-
-    thread_id: str
-    checkpoints: Sequence[NewCheckpoint] = ()
-    blobs: Sequence[Blob] = ()
-    writes: Sequence[Write] = ()
-
-
 class Special(NamedTuple):
     """Writes of a task that replace what is there: its error, its question, the answers that it has taken."""
 
@@ -158,31 +93,11 @@ def of_task(thread_id: str, task_id: str, writes: Sequence[Write]) -> Put | Spec
 
 async def put(where: Pool | Connection, attempt: Attempt, puts: Sequence[Put]) -> bool:
     """Write all of it in one statement; whether the fence let it through."""
-    # A statement may touch a row once.
-    checkpoints = {new[:3]: new for each in puts for new in each.checkpoints}
-    blobs = [blob for each in puts for blob in each.blobs]
-    writes = [write for each in puts for write in each.writes]
-    return await _passes(
-        where,
-        PUT,
-        attempt,
-        *_columns(Blob, blobs),
-        *_columns(NewCheckpoint, checkpoints.values()),
-        *_columns(Write, writes),
-    )
+    return bool(await where.fetchval(PUT, *attempt, *columns_of(puts)))
 
 
 async def replace(where: Pool | Connection, attempt: Attempt, special: Special) -> bool:
     """Write it over what is there; whether the fence let it through."""
-    first = special.writes[0]
-    place = first[:5]
-    columns = _columns(Write, special.writes)[len(place) :]
-    return await _passes(where, special.statement, attempt, *place, *columns)
-
-
-async def _passes(where: Pool | Connection, statement: str, attempt: Attempt, *values: Any) -> bool:
-    return bool(await where.fetch(statement, *attempt, *values))
-
-
-def _columns(kind: type[NamedTuple], rows: Iterable[tuple[Any, ...]]) -> list[Sequence[Any]]:
-    return list(zip(*rows, strict=True)) or [()] * len(kind._fields)
+    place = special.writes[0][:5]
+    rest = columns(Write, special.writes)[len(place) :]
+    return await where.fetchval(special.statement, *attempt, *place, *rest) is not None

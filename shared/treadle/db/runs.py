@@ -1,8 +1,9 @@
 """Everything that is said to Postgres about runs: the protocol's steps, and reading.
 
-The steps themselves (locks, transitions, invariants) are in migrations/0002_run_protocol.sql and, as they are now: claim and
-finish, with what becomes of runs whose workers die, in 0014_solitary_runs.sql, create in 0016_once.sql, the end of a run in
-0017_writes_without_checkpoint.sql, its rollback in 0018_replaced_writes.sql.
+The steps themselves (locks, transitions, invariants) are in migrations/0002_run_protocol.sql and, as they are now: claim, with
+what becomes of runs whose workers die, in 0014_solitary_runs.sql, create in 0016_once.sql, finish in
+0020_finish_with_checkpoints.sql, the end of a run in 0017_writes_without_checkpoint.sql, its rollback in
+0018_replaced_writes.sql.
 """
 
 from __future__ import annotations
@@ -15,8 +16,10 @@ from uuid import UUID
 
 import asyncpg
 import msgspec
+from msgspec import structs
 
 from treadle import json
+from treadle.db.checkpoint_rows import COLUMNS, Put, columns_of, numbered
 from treadle.db.new_run import NewRun
 from treadle.db.pool import Connection, Pool, clock, transaction
 from treadle.db.rows import Row, read
@@ -43,6 +46,8 @@ FINISH = (
     "select * from treadle.finish($1, $2, $3, $4, $5::text::json, $6::text::json, $7::text::jsonb,"
     " $8::text::jsonb, $9, $10, $11, $12, $13, $14)"
 )
+# The same, with what the run has left to write before it.
+FINISH_WITH = FINISH.replace("finish(", "finish_with(").replace(")", f", {numbered(15, COLUMNS)})")
 HAND_BACK = "select * from treadle.hand_back($1, $2, $3)"
 # The process that made a solitary attempt has died, and not by the doing of another run: its lease is over.
 DIED_ALONE = """
@@ -221,7 +226,8 @@ class Requested(msgspec.Struct, frozen=True):
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     """How a run ended. `output` is what wait and join answer; values and interrupts None: the thread keeps its own.
 
-    All bytes are JSON, encoded once. `resting` is the thread's status from now on, unless more runs wait on it.
+    All bytes are JSON, encoded once. `resting` is the thread's status from now on, unless more runs wait on it. `left` is what
+    the run has still to write among the checkpoints.
     """
 
     status: Literal["success", "error", "timeout", "interrupted"]
@@ -230,6 +236,7 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     error: bytes | None = None
     values: bytes | None = None
     interrupts: bytes | None = None
+    left: Sequence[Put] = ()
 
 
 class Progress(msgspec.Struct, frozen=True):
@@ -308,12 +315,17 @@ class Runs:
         try:
             return await self._finish(run, outcome, lease, claim_next)
         except UNSTORABLE as error:
-            return await self._finish(run, unstorable(error), lease, claim_next)
+            told = unstorable(error, outcome.left)
+        try:
+            return await self._finish(run, told, lease, claim_next)
+        except UNSTORABLE:
+            return await self._finish(run, structs.replace(told, left=()), lease, claim_next)
 
     async def _finish(self, run: Run, outcome: Outcome, lease: Lease, claim_next: bool) -> Claim:
+        statement, left = (FINISH_WITH, columns_of(outcome.left)) if outcome.left else (FINISH, [])
         return _claim(
             await self._answer(
-                FINISH,
+                statement,
                 run.thread_id,
                 run.run_id,
                 run.attempt,
@@ -328,6 +340,7 @@ class Runs:
                 lease.max_crashes,
                 lease.alone,
                 claim_next,
+                *left,
             )
         )
 
@@ -435,8 +448,8 @@ class _NotAll(Exception):
 UNSTORABLE = (asyncpg.DataError, asyncpg.ProgramLimitExceededError)
 
 
-def unstorable(error: Exception) -> Outcome:
-    """What stands in the place of an outcome that Postgres cannot store."""
+def unstorable(error: Exception, left: Sequence[Put]) -> Outcome:
+    """What stands in the place of an outcome that Postgres cannot store; `left` is still to be written with it."""
     message = (
         f"The run came to its end, but Postgres cannot store what it left: {error}. Its checkpoints are kept."
     )
@@ -444,6 +457,7 @@ def unstorable(error: Exception) -> Outcome:
         status="error",
         resting="error",
         error=json.encode({"error": "OutcomeNotStorable", "message": message}),
+        left=left,
     )
 
 

@@ -52,12 +52,16 @@ class Outlet:
 class QuietSaver(FencedSaver):
     """The product's saver, of which one can wait until it has nothing under way."""
 
-    async def quiet(self) -> None:
-        """langgraph hands writes to tasks of its own: those get a turn to begin, and what they write is committed then."""
+    async def quiet(self, task: asyncio.Task[None]) -> None:
+        """langgraph hands writes to tasks of its own: those get a turn to begin, and what they write is committed then.
+
+        What a run has written last goes with its outcome.
+        """
         for _ in range(5):
             await asyncio.sleep(0)
-        with suppress(Fenced):
-            await self.written()
+        if not task.done():
+            with suppress(Fenced):
+                await self.written()
 
 
 class Hand:
@@ -86,7 +90,7 @@ class Hand:
                 await self._begin()
             assert self._task is not None
             await self._outlet.let_go_on(self._task)
-            await self._saver.quiet()
+            await self._saver.quiet(self._task)
             if self._task.done():
                 self.ended = await self._end(self._task)
 
@@ -105,7 +109,7 @@ class Hand:
             self._task.cancel()
             with suppress(asyncio.CancelledError, Exception):
                 await self._task
-            await self._saver.quiet()
+            await self._saver.quiet(self._task)
 
     async def _begin(self, *, idle: bool = False) -> None:
         resumed = await resumes(self.run, self._bench.savers, self._bench.runs)
@@ -118,7 +122,7 @@ class Hand:
             config,
             cast(Any, self._outlet),
             given=given,
-            written=self._saver.written,
+            saver=self._saver,
             on_first_event=lambda secs: None,
         )
         if not idle:
