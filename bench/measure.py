@@ -11,6 +11,8 @@ from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from msgspec.structs import replace
+
 from bench.cpu import cpu_seconds, since
 from bench.depth import compare, open_queues
 from bench.idle import allow_open_files, idle_streams
@@ -32,7 +34,7 @@ from bench.scratch import scratch_dir
 from bench.server import Size, TreadleDev
 
 # Those of `treadle dev` alone, which take more than a client.
-INSIDE = ("memory", "idle_streams", "queue_depth")
+INSIDE = ("idle_streams", "queue_depth", "memory")
 ALL = (*SCENARIOS, *INSIDE)
 
 
@@ -89,7 +91,7 @@ class Benchmark:
         if "queue_depth" in self._plan.scenarios:
             with self._failing("queue_depth"):
                 await self._compare_queues()
-        return self._measured
+        return self._in_order()
 
     @asynccontextmanager
     async def _started(self, directory: Path, ready: list[float]) -> AsyncGenerator[TreadleDev]:
@@ -100,6 +102,12 @@ class Benchmark:
             stop = await dev.stop()
         self._measured.times.stop.append(stop)
         self._progress.say(f"  stopped after {stop:.1f} s")
+
+    def _in_order(self) -> Measured:
+        """What was measured, in the order of the plan."""
+        treadle = self._measured.treadle
+        figures = {name: treadle.figures[name] for name in self._plan.scenarios if name in treadle.figures}
+        return replace(self._measured, treadle=replace(treadle, figures=figures))
 
     async def _look_inside(self, dev: TreadleDev, of_rounds: str) -> None:
         """What only a new process tells: the memory that it takes when it has served a few runs, and what streams add to it."""
