@@ -28,6 +28,9 @@ LEAST_QUEUE_BYTES = 256 * 1024
 CONFIRM_SECS = 2.0
 # A Redis that restarts, or is cut off for a moment, has the last events of a run that ended meanwhile once it is back.
 REST_SECS = 5.0
+# A channel that nobody watches any more is kept for so long at the most: to give each up at once would be a command and an answer
+# for every run.
+GIVE_UP_SECS = 0.1
 # After this many messages in a row the other tasks of the process get their turn.
 MESSAGES_IN_A_ROW = 64
 
@@ -56,6 +59,7 @@ class EventHub:
         self._asked: set[str] = set()
         self._confirmed: set[str] = set()
         self._changed = asyncio.Event()
+        self._asking = asyncio.Lock()
         self._link = Link("live events of this server")
         self._task = OwnedTask("event-hub", self._run)
 
@@ -174,7 +178,6 @@ class EventHub:
         channel.watchers.discard(watcher)
         if not channel.watchers:
             del self._channels[channel.name]
-            self._changed.set()
 
     # The connection.
 
@@ -192,6 +195,8 @@ class EventHub:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._receive(connection), name="event-hub-receive")
             tasks.create_task(self._subscribe(connection), name="event-hub-subscribe")
+            tasks.create_task(self._unsubscribe(connection), name="event-hub-unsubscribe")
+            tasks.create_task(connection.probe(), name="event-hub-probe")
 
     async def _receive(self, connection: PubSubConnection) -> None:
         while True:
@@ -204,21 +209,27 @@ class EventHub:
             await asyncio.sleep(0)
 
     async def _subscribe(self, connection: PubSubConnection) -> None:
-        """Keep the connection's channels the same as the watched ones.
-
-        A channel that was asked for is given up only once it is confirmed, so that a confirmation never
-        belongs to an earlier request than the last one.
-        """
+        """Ask for the channels that are watched and were not asked for."""
         while True:
             self._changed.clear()
-            if missing := self._channels.keys() - self._asked:
-                self._asked |= missing
-                await connection.subscribe(missing)
-            if idle := self._confirmed - self._channels.keys():
-                self._asked -= idle
-                self._confirmed -= idle
-                await connection.unsubscribe(idle)
+            async with self._asking:
+                if missing := self._channels.keys() - self._asked:
+                    self._asked |= missing
+                    await connection.subscribe(missing)
             await self._changed.wait()
+
+    async def _unsubscribe(self, connection: PubSubConnection) -> None:
+        """Give up, many at a time, the channels that are watched no more.
+
+        Only those that are confirmed, so that a confirmation never belongs to an earlier request than the last one.
+        """
+        while True:
+            await asyncio.sleep(GIVE_UP_SECS)
+            async with self._asking:
+                if idle := self._confirmed - self._channels.keys():
+                    self._asked -= idle
+                    self._confirmed -= idle
+                    await connection.unsubscribe(idle)
 
     def _message(self, name: str, payload: bytes) -> None:
         channel = self._channels.get(name)
@@ -229,7 +240,6 @@ class EventHub:
     def _confirm(self, name: str) -> None:
         self._confirmed.add(name)
         if (channel := self._channels.get(name)) is None:
-            self._changed.set()
             return
         for watcher in channel.watchers:
             watcher.subscribed()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator, Iterable
 from contextlib import asynccontextmanager
 from typing import Any, cast
@@ -13,8 +14,8 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 
 from treadle.streaming.connection import answered, closing_told
 
-# A connection on which nothing arrives for this long is asked whether it still lives.
-QUIET_SECS = 5.0
+# A connection on which nothing arrives from one look to the next is asked whether it still lives, and has until the next to answer.
+LOOK_SECS = 3.0
 
 
 class Message(msgspec.Struct, frozen=True):
@@ -33,7 +34,7 @@ class PubSubConnection:
 
     def __init__(self, connection: AbstractConnection) -> None:
         self._connection = connection
-        self._asked = False
+        self._heard = False
 
     async def subscribe(self, channels: Iterable[str]) -> None:
         await self._send("SUBSCRIBE", *channels)
@@ -46,24 +47,30 @@ class PubSubConnection:
         while True:
             reply = cast(
                 "Any",
-                await self._connection.read_response(
-                    timeout=QUIET_SECS, disconnect_on_error=False, push_request=True
-                ),
+                await self._connection.read_response(disconnect_on_error=False, push_request=True),
             )
-            if reply is None:
-                await self._probe()
-                continue
-            self._asked = False
+            self._heard = True
             if (heard := _heard(reply)) is not None:
                 return heard
 
-    async def _probe(self) -> None:
-        if self._asked:
-            raise RedisConnectionError(
-                f"nothing was heard on the pub/sub connection for {2 * QUIET_SECS:.0f} s"
-            )
-        self._asked = True
-        await self._send("PING")
+    async def probe(self) -> None:
+        """Ask a connection that has fallen silent whether it still lives, until it does not: then raises one of AWAY.
+
+        Beside the task that receives, as a timer for each message would cost more than the message.
+        """
+        asked = False
+        while True:
+            self._heard = False
+            await asyncio.sleep(LOOK_SECS)
+            if self._heard:
+                asked = False
+            elif asked:
+                raise RedisConnectionError(
+                    f"nothing was heard on the pub/sub connection for {2 * LOOK_SECS:.0f} s"
+                )
+            else:
+                asked = True
+                await self._send("PING")
 
     async def _send(self, *command: str) -> None:
         with closing_told():

@@ -33,6 +33,7 @@ from treadle.streaming import (
     EventWriter,
 )
 from treadle.streaming.event import live_channel
+from treadle.streaming.hub import GIVE_UP_SECS
 
 pytestmark = pytest.mark.timeout(60)
 
@@ -147,9 +148,20 @@ async def test_the_hub_gives_up_the_channels_that_nobody_watches(
     async with hub.watch(run_id):
         [(_, listeners)] = await cast(Any, redis.pubsub_numsub(live_channel(run_id)))
         assert listeners == 1
-    async with hub.watch(uuid4()), hub.watch(uuid4()):  # confirmed after the former was given up
+    async with hub.watch(uuid4()), asyncio.timeout(PATIENCE_SECS):
+        while listeners:  # Redis tells nobody when a channel is given up
+            [(_, listeners)] = await cast(Any, redis.pubsub_numsub(live_channel(run_id)))
+
+
+async def test_a_channel_that_is_watched_again_before_it_is_given_up_is_kept(
+    redis: Redis, hub: EventHub, run_id: UUID
+) -> None:
+    async with hub.watch(run_id):
+        pass
+    async with hub.watch(run_id):
+        await asyncio.sleep(2 * GIVE_UP_SECS)  # by then it would have been
         [(_, listeners)] = await cast(Any, redis.pubsub_numsub(live_channel(run_id)))
-        assert listeners == 0
+        assert listeners == 1
 
 
 async def test_hub_and_publisher_stop_at_any_moment(valkey: EmbeddedValkey) -> None:
