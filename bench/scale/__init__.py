@@ -1,0 +1,1 @@
+"""What many concurrent runs cost: a model, and a simulation that checks it."""
