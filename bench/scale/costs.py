@@ -89,7 +89,7 @@ def measured_costs(simulated: Simulated, sessions: int) -> Costs:
 
 def _spent(span: Counts) -> dict[str, float]:
     """Milliseconds of the programs that are Treadle's, or its servers'."""
-    known = {"python": "treadle_worker"}  # forked, and so by the interpreter's name
+    known = {"bench.scale.workers": "treadle_worker"}
     spent = {known.get(name, name): 1000 * secs for name, secs in span.cpu.items()}
     return {name: spent.get(name, 0.0) for name in NAMES}
 

@@ -6,18 +6,18 @@ import asyncio
 import json
 import time
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any, Self
 from urllib.request import urlopen
 
-import asyncpg
 import msgspec
 import psutil
 from redis.asyncio import Redis
 
-from bench.crons import cpu_seconds
+from bench.cpu import cpu_seconds, program
 from bench.scale.servers import WatchedNats
+from treadle.db.pool import Pool, connect_pool
 from treadle.dev.servers import Servers
 from treadle.streaming import connect
 from treadle.streaming.event import live_channel
@@ -25,11 +25,10 @@ from treadle.streaming.event import live_channel
 # Statements by what they are for; the first that fits. `besides`: all that is no step of a run.
 KINDS = {
     "heartbeat": "update treadle.lease l set lease_until%",
-    "create": "%treadle.create_run(%",
+    "create": "%treadle.create_run%",
     "claim": "%treadle.claim(%",
-    "finish": "%treadle.finish(%",
-    "checkpoint": "%insert into checkpoints%",
-    "writes": "%insert into checkpoint_writes%",
+    "finish": "%treadle.finish%",
+    "checkpoints": "%treadle.write_checkpoints(%",
     "read": "%from checkpoints%",
 }
 OF_A_RUN = frozenset(KINDS) - {"heartbeat"}
@@ -39,9 +38,9 @@ select query, sum(calls)::bigint as calls, sum(rows)::bigint as rows from pg_sta
 """
 CONNECTIONS = """
 select count(*) from pg_stat_activity where backend_type = 'client backend' and datname is not null
-   and application_name <> 'counters'
+   and application_name <> 'treadle-counters'
 """
-OURS = {"application_name": "counters"}
+OURS = "counters"
 COMMANDS = ("evalsha", "xadd", "pexpire", "publish", "subscribe", "unsubscribe")
 
 
@@ -67,7 +66,7 @@ class Counts(msgspec.Struct, frozen=True):
 class Counters:
     """Reads the counters; has connections of its own to Postgres and to Valkey, which are not counted."""
 
-    def __init__(self, nats: WatchedNats, database: asyncpg.Pool, redis: Redis) -> None:
+    def __init__(self, nats: WatchedNats, database: Pool, redis: Redis) -> None:
         self._nats = nats
         self._database = database
         self._redis = redis
@@ -75,9 +74,7 @@ class Counters:
     @classmethod
     async def open(cls, servers: Servers, nats: WatchedNats) -> Self:
         # The second is for who looks on while all is read.
-        database = await asyncpg.create_pool(
-            servers.postgres.url, min_size=2, max_size=2, server_settings=OURS
-        )
+        database = await connect_pool(servers.postgres.url, size=2, service=OURS)
         await database.execute("create extension if not exists pg_stat_statements")
         return cls(nats, database, connect(servers.valkey.url))
 
@@ -92,7 +89,7 @@ class Counters:
             **await self._valkey(),
             **await asyncio.to_thread(self._jetstream),
         }
-        return Counts(time.monotonic(), counted, cpu_seconds())
+        return Counts(time.monotonic(), counted, cpu_seconds(psutil.Process()))
 
     async def connections(self) -> int:
         """To Postgres."""
@@ -168,12 +165,10 @@ def _whose(name: str) -> str:
     return name if name == "api" else "scheduler" if name.startswith("scheduler") else "workers"
 
 
-def memory_mib(names: Iterable[str]) -> Mapping[str, float]:
+def memory_mib() -> Mapping[str, float]:
     """What the processes of each program take in memory; what several share is divided among them (PSS)."""
     used: defaultdict[str, float] = defaultdict(float)
     for process in psutil.Process().children(recursive=True):
         with suppress(psutil.Error):
-            words = process.cmdline()
-            program = next((name for name in names if name in words), process.name())
-            used[program] += process.memory_full_info().pss / 2**20
+            used[program(process)] += process.memory_full_info().pss / 2**20
     return dict(used)

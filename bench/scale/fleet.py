@@ -7,9 +7,6 @@ from dataclasses import dataclass
 
 from treadle.errors import TreadleError
 
-# Checkpointed steps of a graph of one node: the input, the start, the node (langgraph's steps -1, 0 and 1).
-STEPS_OF_ONE_NODE = 1
-
 
 class Impossible(TreadleError):
     """There is no such fleet."""
@@ -22,7 +19,7 @@ class Fleet:
     Attributes:
         sessions: runs under lease at once, each on a thread of its own.
         run_secs: how long a run lasts; infinite: none begins or ends while one looks.
-        nodes: of the graph, one after the other; each step is checkpointed.
+        nodes: of the graph, one after the other, none of which is over at once.
         events_per_sec: that one run tells its clients, evenly.
         subscribers: clients that follow a run, on average, each at another API process.
         pool_size, api_pool_size: TREADLE_DB_POOL_SIZE of workers, and of API processes.
@@ -35,7 +32,7 @@ class Fleet:
     api_processes: int = 4
     schedulers: int = 2
     run_secs: float = 60.0
-    nodes: int = STEPS_OF_ONE_NODE
+    nodes: int = 1
     events_per_sec: float = 1.0
     subscribers: float = 1.0
     lease_secs: float = 30.0

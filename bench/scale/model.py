@@ -35,11 +35,11 @@ RUN_EVENTS = 3
 FIRST_AND_END = 2
 # The pull request of an API process for durable requests, and no message (messaging/pulling.py, EXPIRES_SECS).
 REQUESTS_PULL_SECS = 10.0
-# One statement each: create (the API); claim, the newest checkpoint, finish (the worker).
-STEPS_OF_THE_PROTOCOL = 4
-# Statements that a graph's checkpoints take: the input's, the pending writes of the start and its checkpoint, then the pending writes and the checkpoint of each
-# node (checkpoint/fenced.py, with `durability` async).
-CHECKPOINTS_BEFORE, CHECKPOINTS_OF_NODE = 3, 2
+# A new thread and its run, two; claim, the newest checkpoint, finish (the worker).
+STEPS_OF_THE_PROTOCOL = 5
+# Checkpoints that come within a moment are one statement (checkpoint/lane.py): those before the first node, and those of each
+# node that takes longer than the moment. The last ones go with the outcome (migrations/0020_finish_with_checkpoints.sql).
+CHECKPOINTS_BEFORE = 1
 # Of the duties of the leading scheduler, with nothing to do, per round: (statements, seconds between rounds).
 DUTIES = {
     "run events": (1, SETTINGS.treadle_run_events_interval_secs),
@@ -177,7 +177,7 @@ def batches_per_sec(events_per_sec: float) -> float:
 
 def statements(fleet: Fleet) -> Prediction:
     """What Postgres is asked."""
-    of_run = STEPS_OF_THE_PROTOCOL + CHECKPOINTS_BEFORE + CHECKPOINTS_OF_NODE * fleet.nodes
+    of_run = STEPS_OF_THE_PROTOCOL + CHECKPOINTS_BEFORE + fleet.nodes - 1
     duties = sum(count / secs for count, secs in DUTIES.values())
     renewals = RENEWALS_PER_LEASE / SETTINGS.treadle_leader_lease_secs
     looks = 1 / LOOK_SECS + (1 / SELDOM_SECS if fleet.sessions * fleet.subscribers else 0)
@@ -191,8 +191,7 @@ def statements(fleet: Fleet) -> Prediction:
         "statements of a run": Quantity(
             of_run,
             "",
-            f"create, claim, newest checkpoint, finish; {CHECKPOINTS_BEFORE} checkpoint writes before the graph, "
-            f"{CHECKPOINTS_OF_NODE} writes per node",
+            "thread, run, claim, newest checkpoint, finish; checkpoints before each node",
         ),
         "statements besides": Quantity(
             standing, "/s", "lease UPDATEs, the duties of the scheduler, the looks of each API process"

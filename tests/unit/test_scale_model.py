@@ -49,10 +49,10 @@ AT_REST = Fleet(sessions=0, workers=2, jobs_per_worker=5, run_secs=math.inf, api
         ("messages out of Redis", 13 * 1.5),
         ("frames to clients", 12.5 * 1.5),
         ("heartbeats to clients", 0),
-        ("statements of a run", 9),
+        ("statements of a run", 6),
         # Duties 10 + 2 + 4 + 0.5 + 1 + 1 + 0.5, a renewal of the lead every 2 s, 4/3 looks of each API process.
         ("statements besides", 2 / 3 + 19 + 0.5 + 4),
-        ("statements in all", 9 * 0.5 + 2 / 3 + 23.5),
+        ("statements in all", 6 * 0.5 + 2 / 3 + 23.5),
     ],
 )
 def test_a_small_fleet(name: str, value: float) -> None:
