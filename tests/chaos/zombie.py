@@ -18,6 +18,7 @@ from psycopg.rows import DictRow, dict_row
 from tests.stack import Stack
 from treadle.checkpoint.fenced import FencedSaver
 from treadle.checkpoint.pool import ConnectionPool, checkpoint_pool
+from treadle.db import checkpoint_rows
 from treadle.db.new_run import NewRun
 from treadle.db.pool import Pool, connect_pool
 from treadle.db.runs import ABANDON, HEARTBEAT, Lease, Outcome, Runs
@@ -156,8 +157,16 @@ def pending(*writes: tuple[str, Any], task: str = "task", ns: str = "") -> Write
     return put
 
 
-def finishing(status: str, *, claim_next: bool) -> Write:
+def finishing(status: str, *, claim_next: bool, left: bool = False) -> Write:
+    """`left`: with the last of what the attempt has written among the checkpoints."""
+
     async def finish(hands: Hands, run: Run) -> Refused:
+        thread_id = str(run.thread_id)
+        new = checkpoint_rows.NewCheckpoint(thread_id, "", str(uuid4()), None, '{"by": "a zombie"}', "{}")
+        blob = checkpoint_rows.Blob(thread_id, "", "blob", "1", "bytes", b"a zombie's")
+        written = checkpoint_rows.Write(
+            thread_id, "", new.checkpoint_id, "task", "", 0, "channel", "bytes", b"a zombie's"
+        )
         outcome = Outcome(
             status=cast(Any, status),
             resting="error",
@@ -165,6 +174,7 @@ def finishing(status: str, *, claim_next: bool) -> Write:
             error=b'{"error": "Zombie"}',
             values=b'{"by": "a zombie"}',
             interrupts=b'{"task": [{"id": "1", "value": "a zombie asks"}]}',
+            left=[checkpoint_rows.Put(thread_id, [new], [blob], [written])] if left else (),
         )
         return (await hands.runs.finish(run, outcome, LEASE, claim_next=claim_next)).outcome == "fenced"
 
@@ -210,6 +220,7 @@ PROTOCOL: dict[str, Write] = {
         for status in ("success", "error", "timeout")
     },
     "the outcome interrupted": finishing("interrupted", claim_next=False),
+    "the outcome with the last checkpoint": finishing("success", claim_next=False, left=True),
     "an outcome that claims what follows": finishing("success", claim_next=True),
     "handing back": hand_back,
     "a heartbeat": heartbeat,

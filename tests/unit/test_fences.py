@@ -10,7 +10,7 @@ from types import ModuleType
 
 import pytest
 
-from treadle.checkpoint import fenced, order
+from treadle.checkpoint import direct, order, writing
 from treadle.db import runs
 from treadle.store import sql
 
@@ -34,22 +34,23 @@ FENCES: dict[ModuleType, dict[str, str]] = {
         "DELETE": NOT_OF_A_RUN,
         "CLAIM": CLAIM,
         "FINISH": ATTEMPT,
+        "FINISH_WITH": ATTEMPT,
         "CLAIMED_AS": "names the one claim that its lease stands for; only what that has got is kept",
         "HAND_BACK": ATTEMPT,
         "HEARTBEAT": ATTEMPT,
         "ABANDON": ATTEMPT,
         "DIED_ALONE": "ends a lease, and only that of the one process whose death it testifies to",
     },
-    fenced: {
-        "PUT_CHECKPOINT": ATTEMPT,
-        "PUT_WRITES": ATTEMPT,
+    writing: {
+        "PUT": ATTEMPT,
         "REPLACE_WRITES": ATTEMPT,
         "TAKE_ANSWER": ATTEMPT,
-        "_INSERT_WRITES": ATTEMPT,
-        "_REPLACED": "is a part of REPLACE_WRITES, and reads from its fence",
-        "_OR_REPLACE": "is a part of both",
+        "_INTO_WRITES": "is a part of both, and inserts what is read from their fence",
+        "_REPLACED": "is a part of both, and reads from their fence",
+        "_OR_REPLACE": "is a part of both, and reads from their fence",
         "_NO_LONGER_WAITING": "is a part of TAKE_ANSWER, and reads from its fence",
     },
+    direct: {},
     order: {},
     sql: {
         "FENCE": ATTEMPT,

@@ -37,8 +37,11 @@ class ActiveRun:
         # By `time.monotonic()`: this attempt began, and its graph came to its end, be it that it was stopped.
         self.since = time.monotonic()
         self.over_at: float | None = None
-        self._stopping = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
+        self._grace_secs = 0.0
+        self._timer: asyncio.TimerHandle | None = None
+        # Whether the task has ended; until then it is waited for.
+        self._over: asyncio.Future[bool] = asyncio.Future()
 
     @property
     def executing(self) -> bool:
@@ -51,29 +54,37 @@ class ActiveRun:
         Returns:
             False when it was stopped and has not ended `grace_secs` later: user code that swallows cancellation.
         """
-        self._task = task
-        stopping = asyncio.create_task(self._stopping.wait(), name="stopping")
+        self._task, self._grace_secs = task, grace_secs
+        task.add_done_callback(lambda _: self._let_go(True))
+        if self.stopped is not None:
+            self._break_off(task)
         try:
-            await asyncio.wait({task, stopping}, return_when=asyncio.FIRST_COMPLETED)
-            if not task.done():
-                # Should the cancel be forgotten on its way, by a node or by `asyncio.wait_for` up to Python 3.11: no other
-                # step begins.
-                self.control.request_drain()
-                task.cancel()
-                await asyncio.wait({task}, timeout=grace_secs)
-                if task.done() and not task.cancelled():
-                    task.exception()  # nobody else asks how a run ended that was stopped
-            return task.done()
+            ended = await self._over
+            if ended and self.stopped is not None and not task.cancelled():
+                task.exception()  # nobody else asks how a run ended that was stopped
+            return ended
         finally:
             self._task = None
             self.over_at = time.monotonic()
-            stopping.cancel()
+            if self._timer is not None:
+                self._timer.cancel()
 
     def stop(self, reason: Stop) -> None:
         """Stop the graph at its next await."""
         if self.stopped is None or reason is Stop.LOST:
-            self.stopped = reason
-        self._stopping.set()
+            first, self.stopped = self.stopped is None, reason
+            if first and self._task is not None:
+                self._break_off(self._task)
+
+    def _break_off(self, task: asyncio.Task[None]) -> None:
+        """Should the cancel be forgotten on its way, by a node or by `asyncio.wait_for` up to Python 3.11: no other step begins."""
+        self.control.request_drain()
+        task.cancel()
+        self._timer = asyncio.get_running_loop().call_later(self._grace_secs, self._let_go, False)
+
+    def _let_go(self, ended: bool) -> None:
+        if not self._over.done():
+            self._over.set_result(ended)
 
     def drain(self) -> None:
         """Stop the graph before its next step; what the present step does is kept."""

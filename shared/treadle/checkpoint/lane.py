@@ -13,7 +13,7 @@ from typing import Generic, TypeVar
 T = TypeVar("T")
 
 # How long a write may wait for others to go with.
-TOGETHER_SECS = 0.002
+TOGETHER_SECS = 0.01
 
 
 class Lane(Generic[T]):

@@ -16,7 +16,7 @@ from treadle.streaming.connection import AWAY, Link
 from treadle.streaming.limits import StreamLimits
 from treadle.streaming.writer import EventWriter
 
-# An idle run's first event goes at once; what follows within this time goes together.
+# What comes within this time goes together. An attempt's first event that says more than that it has begun goes at once.
 COALESCE_SECS = 0.002
 
 
@@ -85,6 +85,8 @@ class EventPublisher:
 
     def _enlisted(self, writer: EventWriter) -> None:
         self._waiting[writer] = None
+        if writer.opening:
+            writer.flush_at = asyncio.get_running_loop().time() + COALESCE_SECS
         self._wake.set()
 
     async def _run(self) -> None:
@@ -109,11 +111,12 @@ class EventPublisher:
             await self._woken(min((writer.flush_at for writer in self._waiting), default=None))
 
     async def _woken(self, until: float | None) -> None:
+        timer = None if until is None else asyncio.get_running_loop().call_at(until, self._wake.set)
         try:
-            async with asyncio.timeout_at(until):
-                await self._wake.wait()
-        except TimeoutError:
-            return
+            await self._wake.wait()
+        finally:
+            if timer is not None:
+                timer.cancel()
 
     async def _round(self, due: list[EventWriter]) -> None:
         now = asyncio.get_running_loop().time()

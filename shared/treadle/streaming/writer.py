@@ -21,6 +21,8 @@ log = logging.getLogger(__name__)
 
 BATCH_EVENTS = 256
 BATCH_BYTES = 64 * 1024
+# So many events there are when the first one has come that says more than that the attempt has begun.
+FIRST_TOLD = 2
 
 
 class _Cut(NamedTuple):
@@ -89,7 +91,10 @@ class EventWriter:
                 self._drop()
                 return
             self._put(event, data)
-            wake, self._enlisted = not self._enlisted, True
+            follows = self._next == FIRST_TOLD
+            if follows:
+                self.flush_at = 0.0
+            wake, self._enlisted = follows or not self._enlisted, True
         if wake:
             self._enlist(self)
 
@@ -166,6 +171,11 @@ class EventWriter:
             self._fence()
         elif outcome is Outcome.WRITTEN:
             self._sent()
+
+    @property
+    def opening(self) -> bool:
+        """Whether nothing but that the attempt has begun was written yet, and that waits to be sent."""
+        return self._next < FIRST_TOLD and self._sending is None
 
     @property
     def backlogged(self) -> bool:
