@@ -144,7 +144,7 @@ async def _play(stage: Stage) -> Simulated:
     # First words are spread over one interval, in which nothing is counted.
     await _until(moments.talk + spans.every)
     talking, frames = await counters.read(), stage.tally.frames
-    await asyncio.sleep(spans.talk - 1)
+    await asyncio.sleep(spans.talk - SETTLE_SECS)
     talk = (await counters.read()).since(talking)
     frames_per_sec = (stage.tally.frames - frames) / talk.at
 
