@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Sequence
 from typing import Annotated, Any, TypedDict, cast
 from uuid import uuid4
 
@@ -30,7 +30,7 @@ Making = Callable[[], Saver]
 TASKS_OF_NODE = 3
 
 
-def joined(words: list[str], added: list[list[str]]) -> list[str]:
+def joined(words: list[str], added: Sequence[list[str]]) -> list[str]:
     return [*words, *(word for batch in added for word in batch)]
 
 
@@ -68,7 +68,11 @@ def splitting() -> StateGraph[Any]:
         return [Send("work", {"part": number + 1}) for number in range(TASKS_OF_NODE)]
 
     graph = cast(Any, StateGraph(Parts))
-    graph = graph.add_node("begin", lambda _: {}).add_node("work", work)
+
+    async def begin(_: Parts) -> Parts:
+        return {}
+
+    graph = graph.add_node("begin", begin).add_node("work", work)
     return (
         graph.add_edge(START, "begin").add_conditional_edges("begin", split, ["work"]).add_edge("work", END)
     )
@@ -158,9 +162,9 @@ async def test_sends_of_an_older_langgraph_are_found_with_the_parent(
     stock, ours = AsyncPostgresSaver(checkpoints), DirectSaver(checkpoints, pool)
     place: RunnableConfig = {"configurable": {"thread_id": str(run.thread_id), "checkpoint_ns": ""}}
     old: Any = {"v": 3, "channel_versions": {"part": "1"}}
-    parent = await stock.aput(place, {**empty_checkpoint(), **old}, {"step": 0}, {})
+    parent = await stock.aput(place, cast(Any, {**empty_checkpoint(), **old}), {"step": 0}, {})
     await stock.aput_writes(parent, [(TASKS, Send("work", {"part": 1}))], "task")
-    child = await stock.aput(parent, {**empty_checkpoint(), **old}, {"step": 1}, {})
+    child = await stock.aput(parent, cast(Any, {**empty_checkpoint(), **old}), {"step": 1}, {})
 
     assert await ours.aget_tuple(child) == await stock.aget_tuple(child)
     assert await ours.aget_tuple(place) == await stock.aget_tuple(place)
