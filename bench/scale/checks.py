@@ -112,7 +112,6 @@ def _runs(fleet: Fleet, spans: Spans, simulated: Simulated) -> Sequence[Check]:
         "wake-ups acknowledged": (1, whole["TREADLE_RUNS acknowledged"]),
         "run events published": (RUN_EVENTS, whole["TREADLE_EVENTS published"]),
         "batches into Redis": (FIRST_AND_END + words, whole["redis evalsha"]),
-        "subscriptions at Redis": (fleet.subscribers, whole["redis subscribe"]),
         "statements": (
             model["statements of a run"].value,
             sum(whole.get(f"sql {kind}", 0) for kind in OF_A_RUN),
@@ -123,6 +122,13 @@ def _runs(fleet: Fleet, spans: Spans, simulated: Simulated) -> Sequence[Check]:
         *(
             Check("runs", f"{name}, of a run", one, of_all / fleet.sessions)
             for name, (one, of_all) in per_run.items()
+        ),
+        Check(
+            "runs",
+            "SUBSCRIBEs at Redis, of a run, at most",
+            fleet.subscribers,
+            whole["redis subscribe"] / fleet.sessions,
+            bound=True,
         ),
         Check("runs", "Postgres connections, at most", most, simulated.most_connections, bound=True),
     ]

@@ -24,6 +24,10 @@ NAMES = {
     "valkey-server": "Valkey",
 }
 
+# Who has to do with leases, and with events: what the others used more meanwhile is chance.
+KEEPING = ("treadle_api", "treadle_worker", "postgres", "nats-server")
+TELLING = ("treadle_api", "treadle_worker", "valkey-server")
+
 
 class Costs(msgspec.Struct, frozen=True):
     """Milliseconds of CPU by program.
@@ -77,8 +81,9 @@ def measured_costs(simulated: Simulated, sessions: int) -> Costs:
             for name, ms in spent.items()
         }
 
-    kept = _each(besides(quiet, simulated.quiet), _kept(simulated.quiet))
-    batch = _each(besides(talk, simulated.talk, (kept, _kept(simulated.talk))), _batches(simulated.talk))
+    kept = _of(KEEPING, _each(besides(quiet, simulated.quiet), _kept(simulated.quiet)))
+    spent = besides(talk, simulated.talk, (kept, _kept(simulated.talk)))
+    batch = _of(TELLING, _each(spent, _batches(simulated.talk)))
     words = _batches(simulated.all) - 2 * sessions
     run = _each(
         besides(whole, simulated.all, (kept, _kept(simulated.all)), (batch, words)),
@@ -92,6 +97,10 @@ def _spent(span: Counts) -> dict[str, float]:
     known = {"bench.scale.workers": "treadle_worker"}
     spent = {known.get(name, name): 1000 * secs for name, secs in span.cpu.items()}
     return {name: spent.get(name, 0.0) for name in NAMES}
+
+
+def _of(names: tuple[str, ...], costs: Mapping[str, float]) -> dict[str, float]:
+    return {name: costs[name] for name in names}
 
 
 def _each(spent: Mapping[str, float], times: float) -> dict[str, float]:
@@ -130,7 +139,7 @@ def loads(fleet: Fleet, taken: Mapping[str, float]) -> list[Load]:
         Load("API", taken["treadle_api"], api, True, "processes"),
         Load("worker", taken["treadle_worker"], workers, True, "processes"),
         Load("scheduler", taken["treadle_scheduler"], 1, True, "nothing: one leads"),
-        Load("Valkey", taken["valkey-server"], 1, True, "shards"),
+        Load("Valkey", taken["valkey-server"], 1, True, "a Valkey for each fleet"),
         Load("Postgres", taken["postgres"], 1, False, "cores"),
         Load("NATS", taken["nats-server"], 1, False, "cores"),
     ]
