@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
+import msgspec
 import redis.asyncio
 from langchain_core.runnables import RunnableConfig
 from langgraph.errors import GraphDrained, UnknownInterruptError
@@ -47,6 +48,8 @@ STOP_GRACE_SECS = 10.0
 LEFT_FOR_GOOD_SECS = 60.0
 # What a graph has left is read for so long while Postgres is away; then its run goes back, or ends without values.
 READ_SECS = 60.0
+# Bytes of a result that goes with the news of the end: larger ones are read by those who want them.
+MOST_TOLD = 16 * 1024
 # Signals of cancels that may have been quicker than the answers to the claims of their runs.
 CANCELS_KEPT = 256
 
@@ -80,7 +83,15 @@ class Ending:
     """What is still to be told of an attempt that has come to its outcome, once that is committed."""
 
     writer: EventWriter
-    resting: str
+    outcome: Outcome
+
+    def marker(self, status: str) -> dict[str, Any]:
+        """What those who watch are told; those who wait for a small result need not read it from Postgres."""
+        marker: dict[str, Any] = {"status": status, "resting": self.outcome.resting}
+        output = self.outcome.output
+        if status == self.outcome.status == "success" and output is not None and len(output) <= MOST_TOLD:
+            marker["output"] = msgspec.Raw(output)
+        return marker
 
 
 @dataclass(frozen=True)
@@ -188,7 +199,7 @@ class Executor:
         else:
             self._turned_away.forget(run.run_id)
             # By attempt: one that lost its run may still be winding up when this worker has the next one.
-            self._ending[run.run_id, run.attempt] = Ending(writer, ended.outcome.resting)
+            self._ending[run.run_id, run.attempt] = Ending(writer, ended.outcome)
         return ended
 
     async def _guarded(self, active: ActiveRun, writer: EventWriter, trace: Any) -> Ended | HandedBack | Lost:
@@ -382,14 +393,17 @@ class Executor:
 
     async def announce_end(self, ended: EndedRun) -> None:
         """Tell who watches that the run is over; its outcome is committed."""
-        end = {"status": ended.status}
         ending = self._ending.pop((ended.run_id, ended.attempt), None)
         if ending is not None:
-            await self._close(ending.writer, {**end, "resting": ending.resting})
+            await self._close(ending.writer, ending.marker(ended.status))
             return
         try:
             await publish_end(
-                self._parts.redis, ended.run_id, ended.attempt + 1, end, limits=self._parts.limits
+                self._parts.redis,
+                ended.run_id,
+                ended.attempt + 1,
+                {"status": ended.status},
+                limits=self._parts.limits,
             )
         except Unavailable as error:
             log.debug("end of run %s not published: %s", ended.run_id, error)

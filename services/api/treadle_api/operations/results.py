@@ -46,13 +46,15 @@ class Results:
                 if result is not None:
                     return result
                 async with self._hub.watch(run_id, live_only=True) as subscription:
-                    await _end(subscription)
+                    result = await _told(subscription)
+                if result is not None:
+                    return result
 
     async def after(self, subscription: Subscription, thread_id: UUID, run_id: UUID) -> bytes:
         """The same for a run that is watched already, since before it began."""
         with self._ends.watching(run_id):
-            await _end(subscription)
-        return await self.join(thread_id, run_id)
+            result = await _told(subscription)
+        return await self.join(thread_id, run_id) if result is None else result
 
     async def _read(self, thread_id: UUID, run_id: UUID) -> bytes | None:
         """None while the run goes on."""
@@ -70,13 +72,18 @@ class Results:
         return json.encode({} if thread is None else thread.values or {})
 
 
-async def _end(subscription: Subscription) -> None:
-    """Pass over everything until the run's end, or until there is something that can no longer be read."""
+async def _told(subscription: Subscription) -> bytes | None:
+    """Pass over everything until the run's end, or until there is something that can no longer be read.
+
+    Returns the result, where the worker told it with the end: it did so after it had committed it.
+    """
     try:
         while await subscription.next_batch() is not None:
             continue
     except EventsLost:
-        return
+        return None
+    end = subscription.end or {}
+    return json.encode(end["output"]) if "output" in end else None
 
 
 def _result(run: Run) -> bytes | None:
