@@ -21,6 +21,17 @@ async def test_wait_answers_with_the_final_values(client: LangGraphClient) -> No
     assert made == {"text": "HI!", "steps": ["first", "second"]}
 
 
+@pytest.mark.parametrize("length", [10, 40_000], ids=["told with the end", "read"])
+async def test_whoever_waits_gets_what_is_kept(client: LangGraphClient, length: int) -> None:
+    """Small results come with the news of the end, larger ones are read from Postgres: they are the same."""
+    thread, text = await new_thread(client), 'ä"\\\n' + "x" * length
+    waited = await wait(client, thread, "steps", input={"text": text})
+    [run] = await client.runs.list(thread)
+
+    assert waited == await client.runs.join(thread, run["run_id"])
+    assert waited["text"] == f"{text.upper()}!"
+
+
 async def test_a_stream_tells_everything_in_order(client: LangGraphClient) -> None:
     thread = await new_thread(client)
     told = await events(

@@ -23,6 +23,7 @@ from nats.aio.msg import Msg
 from nats.js import JetStreamContext
 from nats.js.api import AckPolicy, ConsumerConfig, Header, RetentionPolicy, StorageType, StreamConfig
 
+from treadle.messaging import streams
 from treadle.messaging.connection import NATS_ERRORS, Nats
 from treadle.messaging.inbox import Inbox
 from treadle.messaging.streams import ensure
@@ -173,7 +174,8 @@ def _delivery(message: Msg) -> DueDelivery:
 
 async def ensure_due_consumer(stream: JetStreamContext, route: str, *, max_pending: int) -> None:
     """Make the durable consumer of what comes due on a route, or bring its settings up to date."""
-    await stream.add_consumer(
+    await streams.ensure_consumer(
+        stream,
         DELAYS_STREAM,
         ConsumerConfig(
             name=route_consumer(route),

@@ -19,6 +19,7 @@ from nats.aio.msg import Msg
 from nats.js import JetStreamContext
 from nats.js.api import AckPolicy, ConsumerConfig, PubAck, RetentionPolicy, StorageType, StreamConfig
 
+from treadle.messaging import streams
 from treadle.messaging.connection import NATS_ERRORS
 from treadle.messaging.inbox import Inbox
 from treadle.messaging.streams import ensure
@@ -221,7 +222,8 @@ async def ensure_consumer(
     stream: JetStreamContext, route: str, *, lease_secs: float, max_pending: int
 ) -> None:
     """Make the durable consumer of a route, or bring its settings up to date."""
-    await stream.add_consumer(
+    await streams.ensure_consumer(
+        stream,
         RUNS_STREAM,
         ConsumerConfig(
             name=route_consumer(route),
