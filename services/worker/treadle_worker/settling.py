@@ -145,7 +145,7 @@ class Settling:
             try:
                 with (
                     postgres_errors("writing the outcome of a run"),
-                    self._spans.finish(active.run, outcome.status, active.trace),
+                    self._spans.finish(active.run, outcome, active.trace),
                 ):
                     claim = await self._runs.finish(active.run, outcome, lease, claim_next=self._goes_on)
                     if lost and claim.outcome == "fenced":

@@ -12,6 +12,7 @@ from typing import Literal
 
 from opentelemetry.context import Context
 
+from treadle.db.runs import Outcome
 from treadle.messaging.subjects import route_consumer
 from treadle.messaging.wakeups import HeldWakeup
 from treadle.model import Run
@@ -41,10 +42,11 @@ class Spans:
             return _NONE
         return self._tracing.span(*conventions.claim(self._route, delivery.thread_id))
 
-    def finish(self, run: Run, status: str, trace: Context | None) -> Span:
+    def finish(self, run: Run, outcome: Outcome, trace: Context | None) -> Span:
         if not self._tracing.enabled:
             return _NONE
-        return self._tracing.span(*conventions.finish(run.run_id, run.attempt, status), parent=trace)
+        spec = conventions.finish(run.run_id, run.attempt, outcome.status, left=len(outcome.left))
+        return self._tracing.span(*spec, parent=trace)
 
     def settle(self, operation: Literal["ack", "nak"], delivery: HeldWakeup) -> Span:
         if not self._tracing.enabled:

@@ -168,6 +168,13 @@ def is_busy(pool: Pool) -> bool:
     return pool.get_size() == pool.get_max_size() and not pool.get_idle_size()
 
 
+def refused_too(pool: Pool, others: int) -> None:
+    """Count those who have waited in vain together with one that was."""
+    if isinstance(pool, _BoundedPool) and pool.wait is not None:
+        for _ in range(others):
+            pool.wait.refused()
+
+
 async def clock(where: Pool | Connection) -> datetime:
     """The database's clock, the only one that leases, delays and schedules go by."""
     return await where.fetchval("select clock_timestamp()")

@@ -5,14 +5,16 @@ Each gets what it would have got alone (migrations/0019_runs_together.sql has wh
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
 from typing import Any, cast
 from uuid import UUID
 
 from treadle.coalescing import Coalescer
 from treadle.db.new_run import NewRun
-from treadle.db.pool import Pool, postgres_errors
+from treadle.db.pool import Pool, postgres_errors, refused_too
 from treadle.db.rows import Row, read
+from treadle.errors import Overloaded
 from treadle.model import MultitaskStrategy, Run, Thread
 
 CREATE = """
@@ -65,13 +67,13 @@ class RunsTogether:
         return await self._reading((thread_id, run_id, gone))
 
     async def _create(self, all_parameters: Sequence[tuple[object, ...]]) -> list[Row | Exception]:
-        with postgres_errors("creating runs"):
+        with _together(self._pool, "creating a run", all_parameters):
             rows = await self._pool.fetch(CREATE, *map(list, zip(*all_parameters, strict=True)))
         made: dict[int, Any] = {row["place"]: row for row in rows}
         return [made[place] for place in range(1, len(all_parameters) + 1)]
 
     async def _get(self, asked: Sequence[tuple[UUID, UUID, bool]]) -> list[Run | Exception | None]:
-        with postgres_errors("reading runs"):
+        with _together(self._pool, "reading a run", asked):
             rows = await self._pool.fetch(GET, *map(list, zip(*asked, strict=True)))
         found = {row["place"]: read(Run, row) for row in rows}
         return [found.get(place) for place in range(1, len(asked) + 1)]
@@ -96,7 +98,18 @@ class ThreadsTogether:
     async def _create(
         self, new: Sequence[tuple[UUID, str, str | None, float | None]]
     ) -> list[Thread | Exception]:
-        with postgres_errors("creating threads"):
+        with _together(self._pool, "creating a thread", new):
             rows = await self._pool.fetch(CREATE_THREADS, *map(list, zip(*new, strict=True)))
         made = {row["thread_id"]: read(Thread, row) for row in rows}
         return [made[thread_id] for thread_id, *_ in new]
+
+
+@contextmanager
+def _together(pool: Pool, doing: str, items: Sequence[object]) -> Generator[None]:
+    """Errors as each of them would get them; whoever waited in vain for the connection of all is counted."""
+    try:
+        with postgres_errors(doing):
+            yield
+    except Overloaded:
+        refused_too(pool, len(items) - 1)
+        raise

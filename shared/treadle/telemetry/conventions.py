@@ -204,17 +204,20 @@ def claim(route: str, thread_id: UUID | str) -> SpanSpec:
     return sql("claim_run", {ROUTE: route, THREAD_ID: str(thread_id)})
 
 
-def finish(run_id: UUID | str, attempt: int, status: str) -> SpanSpec:
-    """The transaction that writes a run's outcome and claims the thread's next run."""
-    return sql("finish_run", {RUN_ID: str(run_id), ATTEMPT: attempt, RUN_STATUS: status})
+def finish(run_id: UUID | str, attempt: int, status: str, *, left: int = 0) -> SpanSpec:
+    """The transaction that writes a run's outcome and claims the thread's next run; `left`: checkpoint writes that go with it."""
+    attributes: dict[str, Value] = {RUN_ID: str(run_id), ATTEMPT: attempt, RUN_STATUS: status}
+    return sql("finish_run", {**attributes, **_together(1 + left)})
 
 
 def checkpoint(operation: str, thread_id: UUID | str, *, rows: int = 1) -> SpanSpec:
     """A checkpoint write (`put_checkpoint`, `put_writes`); `rows` > 1 when several were written at once."""
-    attributes: dict[str, Value] = {THREAD_ID: str(thread_id)}
-    if rows > 1:
-        attributes[db_attributes.DB_OPERATION_BATCH_SIZE] = rows
-    return sql(operation, attributes)
+    return sql(operation, {THREAD_ID: str(thread_id), **_together(rows)})
+
+
+def _together(operations: int) -> dict[str, Value]:
+    """How many operations one statement does; one does not say so."""
+    return {db_attributes.DB_OPERATION_BATCH_SIZE: operations} if operations > 1 else {}
 
 
 def sql(statement: str, attributes: Attributes | None = None) -> SpanSpec:
