@@ -110,8 +110,9 @@ def by_part(stacks: Iterable[str]) -> Counter[str]:
     counted: Counter[str] = Counter()
     for line in stacks:
         stack, _, count = line.rpartition(" ")
-        if SERVING in stack:
-            counted[_part(stack.split(";"))] += int(count)
+        _, serving, within = stack.partition(SERVING)
+        if serving:
+            counted[_part(within.split(";"))] += int(count)
     return counted
 
 

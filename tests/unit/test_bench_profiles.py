@@ -13,12 +13,14 @@ def test_a_sample_belongs_to_the_innermost_frame_that_is_a_parts() -> None:
             f"{LOOP};Slot.serve (treadle_worker/slot.py:60);Connection.fetch (asyncpg/connection.py:717) 3",
             f"{LOOP};Pregel.astream (pregel/main.py:3462);FencedSaver.aput (treadle/checkpoint/fenced.py:9);sleep (time.py:1) 2",
             f"{LOOP};Slot.serve (treadle_worker/slot.py:60) 1",
+            f"{LOOP} 1",
         ]
     )
     assert [(part.partition(":")[0], count) for part, count in counted.most_common()] == [
         ("asyncpg", 3),
         ("checkpoints", 2),
         ("Treadle's own steps", 1),
+        (REST, 1),
     ]
 
 
