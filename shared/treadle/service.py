@@ -26,7 +26,7 @@ from treadle.telemetry.tracing import Tracing, setup_tracing
 # sysexits.h: the configuration (or a graph) cannot be used; starting again would not help.
 EX_CONFIG = os.EX_CONFIG
 # Objects, and then collections of the generation before, after which the garbage collector looks.
-COLLECT_AFTER = (10_000, 20, 20)
+COLLECT_AFTER = (2_000, 10, 10)
 
 
 @dataclass(frozen=True)
