@@ -13,8 +13,19 @@ DEEPEST = 100
 _ESCAPED_NUL = re.compile(rb"(?<!\\)((?:\\\\)*)\\u0000")
 
 
+# Kin of these is written as what it is kin of, whatever its own methods make of it.
+_PLAIN: tuple[tuple[type, Callable[[Any], Any]], ...] = (
+    (str, str.__str__),
+    (int, int.__int__),
+    (float, float.__float__),
+)
+
+
 def _plain(value: Any) -> Any:
-    """What msgspec does not know by itself: pydantic models, named tuples' kin, odd containers, anything."""
+    """What msgspec does not know by itself: kin of plain values, pydantic models, named tuples' kin, odd containers, anything."""
+    for plain, make in _PLAIN:
+        if isinstance(value, plain):
+            return make(value)
     dump = cast("Callable[[], Any] | None", getattr(value, "model_dump", None))
     if callable(dump):
         return dump()
@@ -26,9 +37,7 @@ def _plain(value: Any) -> Any:
             return method()
     if isinstance(value, BaseException):
         return {"error": type(value).__name__, "message": str(value)}
-    if isinstance(value, Iterable):
-        return list(cast("Iterable[Any]", value))
-    return repr(value)
+    return list(cast("Iterable[Any]", value)) if isinstance(value, Iterable) else repr(value)
 
 
 _encoder = msgspec.json.Encoder(enc_hook=_plain)

@@ -148,6 +148,35 @@ async def test_stock_savers_read_what_it_writes(checkpoints: ConnectionPool, poo
     assert found.pending_writes == [("task", "list", ["w"])]
 
 
+class Word(str):
+    """Kin of plain text."""
+
+
+class Count(int):
+    """Kin of a whole number."""
+
+
+class Share(float):
+    """Kin of a number."""
+
+
+@pytest.mark.parametrize("value", [Word("loom"), Count(3), Share(0.5), True], ids=repr)
+async def test_kin_of_plain_values_is_kept_as_the_stock_saver_keeps_it(
+    checkpoints: ConnectionPool, pool: Pool, run: Run, value: Any
+) -> None:
+    stock = AsyncPostgresSaver(checkpoints)
+    savers = (saver_of(checkpoints, pool, run), stock)
+    written = [
+        await saver.aput(config_of(run), checkpoint_with(kin=value), {"step": 1}, {"kin": "1"})
+        for saver in savers
+    ]
+    ours, theirs = [await stock.aget_tuple(config) for config in written]
+
+    assert ours is not None
+    assert theirs is not None
+    assert ours.checkpoint["channel_values"] == theirs.checkpoint["channel_values"] == {"kin": value}
+
+
 @pytest.mark.parametrize("value", ["a\0b", math.inf, -math.inf], ids=["NUL", "infinity", "-infinity"])
 async def test_values_that_jsonb_cannot_hold_are_kept(
     checkpoints: ConnectionPool, pool: Pool, run: Run, value: Any

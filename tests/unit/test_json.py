@@ -43,6 +43,21 @@ class Model(BaseModel):
     when: date
 
 
+class Word(str):
+    """Kin of plain text, as langchain has it."""
+
+    def __str__(self) -> str:
+        return "<word>"
+
+
+class Count(int):
+    pass
+
+
+class Share(float):
+    pass
+
+
 class Array:
     """Stands for numpy's and its kin."""
 
@@ -80,6 +95,9 @@ VALUES: list[tuple[Any, Any]] = [
     (Thread("red"), {"colour": "red"}),
     (Model(name="a", when=date(2026, 1, 2)), {"name": "a", "when": "2026-01-02"}),
     (Array(), [1, 2]),
+    (Word("loom"), "loom"),
+    (Count(3), 3),
+    (Share(0.5), 0.5),
     (ValueError("no loom"), {"error": "ValueError", "message": "no loom"}),
     (Opaque(), "<opaque>"),
     (float("nan"), None),
