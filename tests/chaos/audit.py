@@ -11,7 +11,7 @@ import asyncpg
 
 SQL = Path(__file__).with_name("audit.sql")
 RUNS = """
-select id, at, gone, run_id::text, thread_id::text, seq, status, attempt, crashes, cancel_action, not_before, label,
+select id, at, gone, run_id::text, thread_id::text, seq, status, attempt, crashes, cancel_action, not_before, started_at, label,
        durability, strategy, answers, error
   from chaos.run_change order by id
 """
@@ -38,6 +38,7 @@ class RunChange:
     crashes: int
     cancel_action: str | None
     not_before: datetime | None
+    started_at: datetime | None
     label: str | None
     durability: str
     strategy: str

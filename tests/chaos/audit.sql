@@ -5,16 +5,16 @@ create schema chaos;
 create table chaos.run_change (
     id bigint primary key generated always as identity, at timestamptz not null default clock_timestamp(),
     gone boolean not null, run_id uuid not null, thread_id uuid not null, seq bigint not null, status text not null,
-    attempt int not null, crashes int not null, cancel_action text, not_before timestamptz, label text,
+    attempt int not null, crashes int not null, cancel_action text, not_before timestamptz, started_at timestamptz, label text,
     durability text, strategy text, answers boolean not null, error text);
 create function chaos.note_run() returns trigger language plpgsql as $$
 declare
     v_run treadle.run := case when tg_op = 'DELETE' then old else new end;
 begin
     insert into chaos.run_change (gone, run_id, thread_id, seq, status, attempt, crashes, cancel_action, not_before,
-                                  label, durability, strategy, answers, error)
+                                  started_at, label, durability, strategy, answers, error)
     values (tg_op = 'DELETE', v_run.run_id, v_run.thread_id, v_run.seq, v_run.status, v_run.attempt, v_run.crashes,
-            v_run.cancel_action, v_run.not_before, v_run.metadata ->> 'label',
+            v_run.cancel_action, v_run.not_before, v_run.started_at, v_run.metadata ->> 'label',
             coalesce(v_run.kwargs ->> 'durability', 'async'), v_run.multitask_strategy,
             coalesce(json_typeof(v_run.kwargs -> 'command') = 'object', false), v_run.error ->> 'message');
     return null;

@@ -59,6 +59,7 @@ class Told:
         strategy: str = "enqueue",
         error: str = "",
         thread: str = THREAD,
+        due: float | None = None,
     ) -> None:
         """A run that was asked for, accepted, and became this: (when, status or `gone`, attempt)."""
         seq = len(self.runs) + 1
@@ -79,8 +80,8 @@ class Told:
             status = history.last.status if gone else became
             cause = (error or None) if became not in ("pending", "running") else None
             history.changes.append(
-                RunChange(round(when * 1000), at(when), gone, label, thread, seq, status, attempt, 0, None, None, label,
-                          "async", strategy, work is None, cause)
+                RunChange(round(when * 1000), at(when), gone, label, thread, seq, status, attempt, 0, None,
+                          None if due is None else at(due), at(when) if became == "running" else None, label, "async", strategy, work is None, cause)
             )  # fmt: skip
 
     def step(self, run: str, label: str, n: int, begin: float, end: float, *, attempt: int = 1) -> None:
@@ -196,6 +197,16 @@ def a_strategy_takes_the_place(told: Told) -> None:
     told.step("b", "b", 0, 2.2, 3)
 
 
+def a_run_is_not_due_yet(told: Told, due: float = 1.001) -> None:
+    """It comes due after the claim decided for a later one, and before the row of that one says so."""
+    told.run("d", Work(1, 0.1, 0), (0, "pending", 0), (5, "running", 1), (7, "success", 1), due=due)
+    told.run("a", Work(1, 0.1, 0), (0.5, "pending", 0), (1, "running", 1), (3, "success", 1))
+    began = told.runs["a"].changes[1]
+    told.runs["a"].changes[1] = replace(began, at=at(1.002))
+    told.step("a", "a", 0, 1.2, 2)
+    told.step("d", "d", 0, 5.2, 6)
+
+
 def a_question_is_answered(told: Told) -> None:
     question(told)
     answer(told, 2)
@@ -262,6 +273,7 @@ def beside_one_that_holds_all_memory_for_long(told: Told, until: float = 2) -> N
 @pytest.mark.parametrize(
     "tell",
     [one_step, beside_one_without_memory, beside_one_that_holds_all_memory_for_long, a_finished_step_is_shown_until_a_run_leaves_a_checkpoint, question, a_cancel_is_obeyed, a_cancel_in_the_queue_is_obeyed, a_strategy_takes_the_place,
+     a_run_is_not_due_yet,
      a_question_is_answered, a_zombie_stops_soon,
      a_zombie_is_blocked_when_its_process_goes_on, a_mark_was_in_flight, its_worker_was_gone, redis_was_away,
      the_api_could_not_reach_redis],
@@ -279,6 +291,10 @@ def a_finished_step_is_shown_behind_a_checkpoint(told: Told) -> None:
     a_finished_step_is_shown_until_a_run_leaves_a_checkpoint(told)
     told.run("c", Work(1, 0.1, 0), (6, "pending", 0), (7, "running", 1), (9, "success", 1))
     told.step("c", "c", 0, 7.2, 8)
+
+
+def a_run_that_is_due_is_passed_over(told: Told) -> None:
+    a_run_is_not_due_yet(told, due=1)
 
 
 def a_pending_run_vanishes(told: Told) -> None:
@@ -437,6 +453,7 @@ ENDED = "nothing goes on when its worker has ended an attempt"
 STATUSES = "statuses are what the runs say"
 VALUES = "values are what the runs made"
 BROKEN: list[tuple[str, Tell]] = [
+    ("threads run in order", a_run_that_is_due_is_passed_over),
     (OUTCOMES, a_pending_run_vanishes),
     (OUTCOMES, a_pending_run_is_interrupted_by_nobody),
     (OUTCOMES, a_refused_cancel_interrupts),

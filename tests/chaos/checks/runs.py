@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterator
-from datetime import timedelta
 from itertools import pairwise
 
 from tests.chaos.audit import RunHistory
@@ -89,10 +88,6 @@ def seq_is_the_order_in_which_clients_were_answered(evidence: Evidence) -> Itera
                     yield Found(f"{other.label} came before {one.label}", None, thread_id)
 
 
-# A claim decides what is due a moment before the row says that it was claimed.
-DECIDED = timedelta(seconds=0.1)
-
-
 def threads_run_in_order(evidence: Evidence) -> Iterator[Found]:
     """The rule of migrations/0013_run_order.sql: one that has begun goes on before any other begins; then as accepted,
     but for those that were not due yet."""
@@ -102,8 +97,9 @@ def threads_run_in_order(evidence: Evidence) -> Iterator[Found]:
             if one.end is None or one.end.id > other.claims[0].id:
                 yield Found(f"{other.first.label} began before {one.first.label} ended", None, thread_id)
         for place, run in enumerate(begun):
+            decided = run.claims[0].started_at
+            assert decided is not None
             for earlier in begun[place + 1 :]:
-                decided = run.claims[0].at - DECIDED
                 due = earlier.first.not_before is None or earlier.first.not_before <= decided
                 if earlier.first.seq < run.first.seq and due:
                     yield Found(f"{run.first.label} began before {earlier.first.label}", None, thread_id)
