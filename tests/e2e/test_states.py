@@ -114,6 +114,15 @@ async def test_one_of_two_questions_can_be_answered_by_its_id(client: LangGraphC
     assert (await client.threads.get(thread))["status"] == "idle"
 
 
+async def test_questions_come_in_the_order_of_their_tasks(client: LangGraphClient) -> None:
+    """Whichever was reached first: a client that shows them by their place shows the same ones after it reads the state."""
+    thread = await new_thread(client)
+    answer = cast("dict[str, Any]", await client.runs.wait(thread, "overtaking", input={"answers": {}}))
+    state = cast("dict[str, Any]", await client.threads.get_state(thread))
+    assert [question["value"] for question in answer["__interrupt__"]] == ["first?", "second?"]
+    assert [question["value"] for question in state["interrupts"]] == ["first?", "second?"]
+
+
 async def test_no_run_begins_while_the_state_is_updated(client: LangGraphClient) -> None:
     """Invariant: updates and runs of a thread exclude each other, so that none of them is lost."""
     thread = await ran(client)

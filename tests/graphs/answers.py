@@ -5,9 +5,11 @@ They import only langgraph, so that any server of the protocol can load them.
 
 from __future__ import annotations
 
+import asyncio
 import operator
 from typing import Annotated, Any
 
+from langchain_core.runnables import RunnableConfig
 from langgraph.graph import END, START, StateGraph
 from langgraph.types import Command, Send, interrupt
 from typing_extensions import TypedDict
@@ -202,3 +204,41 @@ _row = (
 
 row = _row.compile()
 guarded = _row.compile(interrupt_before=["two"], interrupt_after=["two"])
+
+
+# --- overtaking: two questions at once, of which the second one is asked first ---
+
+
+class OvertakingState(TypedDict, total=False):
+    """What both answered."""
+
+    answers: Annotated[dict[str, Any], merged]
+
+
+_asked: dict[str, asyncio.Event] = {}
+
+
+def _second_has_asked(config: RunnableConfig) -> asyncio.Event:
+    return _asked.setdefault(config.get("configurable", {})["thread_id"], asyncio.Event())
+
+
+async def first(state: OvertakingState, config: RunnableConfig) -> OvertakingState:
+    """Ask once the other one has."""
+    await _second_has_asked(config).wait()
+    return {"answers": {"first": interrupt("first?")}}
+
+
+async def second(state: OvertakingState, config: RunnableConfig) -> OvertakingState:
+    """Ask at once."""
+    _second_has_asked(config).set()
+    return {"answers": {"second": interrupt("second?")}}
+
+
+overtaking = (
+    StateGraph(OvertakingState)
+    .add_node("first", first)
+    .add_node("second", second)
+    .add_edge(START, "first")
+    .add_edge(START, "second")
+    .compile()
+)

@@ -8,7 +8,7 @@ from contextlib import aclosing
 from typing import Any, cast
 
 from langchain_core.runnables import RunnableConfig
-from langgraph.types import StreamMode
+from langgraph.types import StateSnapshot, StreamMode
 
 from treadle import json
 from treadle.checkpoint.savers import RunSaver
@@ -30,6 +30,8 @@ from treadle_worker.protocol import (
 from treadle_worker.wire import Wire, WireFormat
 
 INTERRUPT = "__interrupt__"
+# What nodes tell while they are on: then the steps before are not kept waiting for others to be committed with.
+TOLD_BY_NODES = frozenset({"custom", "messages", "tools", "events"})
 Chunk = tuple[Sequence[str], str, Any]
 
 
@@ -99,6 +101,7 @@ class Attempt:
         async for namespace, mode, payload in self._chunks():
             if mode == "values" and not namespace:
                 self._keep(payload)
+            self._commit_before(mode)
             if mode in wanted or mode == "events":
                 yield wire.events(namespace, mode, payload)
 
@@ -122,10 +125,15 @@ class Attempt:
     async def _kept(self, parts: AsyncGenerator[Part]) -> AsyncGenerator[Part]:
         async with aclosing(parts):
             async for part in parts:
+                self._commit_before(part["type"])
                 if part["type"] == "values" and not part["ns"]:
                     self._values = part["data"]
                     self._interrupts += part["interrupts"]
                 yield part
+
+    def _commit_before(self, mode: str) -> None:
+        if mode in TOLD_BY_NODES:
+            self._saver.hasten()
 
     def _keep(self, values: Any) -> None:
         """The newest values, and each interrupt on the way: it is told once, and values without it may follow."""
@@ -180,7 +188,7 @@ class Attempt:
                 status="success", resting="idle", output=data, values=data, interrupts=b"{}", left=left
             )
         snapshot, values, interrupts = await self._state()
-        output = values if self._values is None else json.encode(self._told())
+        output = values if self._values is None else json.encode(self._told(snapshot))
         return Outcome(
             status="success",
             resting="interrupted" if snapshot.next else "idle",
@@ -189,8 +197,13 @@ class Attempt:
             interrupts=interrupts,
         )
 
-    def _told(self) -> Any:
-        return {**self._values, INTERRUPT: self._interrupts} if self._interrupts else self._values
+    def _told(self, snapshot: StateSnapshot) -> Any:
+        """The values and the interrupts on the way: those that wait in the order of their tasks, whichever was reached first."""
+        if not self._interrupts:
+            return self._values
+        places = {waiting.id: place for place, waiting in enumerate(snapshot.interrupts)}
+        told = sorted(self._interrupts, key=lambda interrupt: places.get(interrupt.id, -1))
+        return {**self._values, INTERRUPT: told}
 
     def _values_tell_all(self) -> bool:
         """Whether the last `values` chunk is the thread's whole state, so that it need not be read again.
@@ -223,7 +236,7 @@ class Attempt:
             interrupts=interrupts,
         )
 
-    async def _state(self) -> tuple[Any, bytes, bytes]:
+    async def _state(self) -> tuple[StateSnapshot, bytes, bytes]:
         """The thread's newest state: the snapshot, its values, and the interrupts that wait, by task id."""
         snapshot = await readable_state(self._graph, newest_of(self._run))
         return snapshot, json.encode(snapshot.values or {}), json.encode(interrupts_of(snapshot))

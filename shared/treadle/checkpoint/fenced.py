@@ -91,6 +91,10 @@ class FencedSaver(DirectSaver):
         """
         await self._lane.written()
 
+    def hasten(self) -> None:
+        """What was put is on its way now: somebody is about to see what came after it."""
+        self._lane.hasten()
+
     def take(self) -> list[Put]:
         """What waits to be written, for whoever writes it with the outcome; nothing, if that may not be put off."""
         return cast("list[Put]", self._lane.take()) if self._deferred else []

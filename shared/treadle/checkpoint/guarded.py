@@ -45,6 +45,9 @@ class GuardedSaver(BaseCheckpointSaver[Any]):
     async def written(self) -> None:
         """Nothing is under way: what was put is written."""
 
+    def hasten(self) -> None:
+        """Nothing waits."""
+
     def take(self) -> list[Put]:
         """Nothing: this is no part of the database that has the outcome."""
         return []

@@ -44,14 +44,18 @@ class Lane(Generic[T]):
         if self._timer is None and self._task is None:
             self._timer = asyncio.get_running_loop().call_later(TOGETHER_SECS, self._begin)
 
+    def hasten(self) -> None:
+        """What was added does not wait for company any more."""
+        if self._timer is not None:
+            self._begin()
+
     async def written(self) -> None:
-        """Wait until all that was added is written; it does not wait for company any more.
+        """Wait until all that was added is written, without company.
 
         Raises:
             Exception: what a write has failed with.
         """
-        if self._timer is not None:
-            self._begin()
+        self.hasten()
         if self._task is not None:
             await asyncio.wait({self._task})
         if self._failure is not None:
@@ -61,16 +65,18 @@ class Lane(Generic[T]):
         """What waits, unless something is being written: it is not written here any more."""
         if self._timer is None:
             return []
-        self._timer.cancel()
-        self._timer = None
+        self._forget_timer()
         taken, self._waiting = self._waiting, []
         return taken
 
     def _begin(self) -> None:
+        self._forget_timer()
+        self._task = asyncio.create_task(self._drain(), name=self._name)
+
+    def _forget_timer(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        self._task = asyncio.create_task(self._drain(), name=self._name)
 
     async def _drain(self) -> None:
         try:
