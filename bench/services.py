@@ -7,7 +7,7 @@ import os
 import sys
 from asyncio.subprocess import STDOUT, Process
 from collections.abc import AsyncGenerator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
 from bench.server import CONFIG, HOST, LAST_LINES, free_port
@@ -58,12 +58,19 @@ def environment(servers: Servers, **settings: str) -> dict[str, str]:
     }
 
 
-@asynccontextmanager
-async def service(name: str, log: Path, environment: dict[str, str]) -> AsyncGenerator[Process]:
+def service(name: str, log: Path, environment: dict[str, str]) -> AbstractAsyncContextManager[Process]:
     """Run one service; leaving the context stops it, unless it has ended."""
+    return module(f"treadle_{name}", log, environment)
+
+
+@asynccontextmanager
+async def module(
+    name: str, log: Path, environment: dict[str, str], *arguments: str
+) -> AsyncGenerator[Process]:
+    """Run a module as a process; leaving the context stops it, unless it has ended."""
     with log.open("wb") as out:
         process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", f"treadle_{name}"), env=environment, stdout=out, stderr=STDOUT
+            *(sys.executable, "-m", name, *arguments), env=environment, stdout=out, stderr=STDOUT
         )
     try:
         yield process

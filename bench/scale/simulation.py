@@ -16,10 +16,8 @@ It goes through four spans, each counted by itself:
 from __future__ import annotations
 
 import asyncio
-import sys
 import tempfile
 import time
-from asyncio.subprocess import STDOUT, Process
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
@@ -34,7 +32,7 @@ from bench.scale.fleet import Fleet
 from bench.scale.graphs import MOMENTS_FILE, Moments
 from bench.scale.servers import fleet_servers
 from bench.server import HOST, free_port
-from bench.services import environment, service
+from bench.services import environment, module, service
 from treadle.dev.readiness import until_ok
 from treadle.errors import TreadleError
 from treadle.migrate import migrate
@@ -197,7 +195,7 @@ async def _running(fleet: Fleet, spans: Spans, progress: Progress) -> AsyncGener
                 service("scheduler", logs / f"scheduler-{number}.log", configured)
             )
         log = logs / "workers.log"
-        await stack.enter_async_context(_workers(fleet.workers, log, configured))
+        await stack.enter_async_context(module(WORKERS, log, configured, str(fleet.workers)))
         async with asyncio.timeout(READY_SECS):
             await asyncio.gather(*(until_ok(HOST, port) for port in ports))
 
@@ -206,20 +204,6 @@ async def _running(fleet: Fleet, spans: Spans, progress: Progress) -> AsyncGener
 
         await _when(ready, READY_SECS, "the workers did not become ready")
         yield Stage(fleet, spans, ports, counters, progress, moments)
-
-
-@asynccontextmanager
-async def _workers(count: int, log: Path, configured: dict[str, str]) -> AsyncGenerator[Process]:
-    with log.open("wb") as out:
-        process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", WORKERS, str(count)), env=configured, stdout=out, stderr=STDOUT
-        )
-    try:
-        yield process
-    finally:
-        if process.returncode is None:
-            process.terminate()
-        await process.wait()
 
 
 def _tell_moments(stage: Stage) -> Moments:

@@ -10,7 +10,8 @@ from uuid import uuid4
 import pytest
 
 from treadle_worker.active import ActiveRun
-from treadle_worker.execution import Ended, Executor
+from treadle_worker.endings import Ended
+from treadle_worker.execution import Executor
 
 
 class Cancelled(Executor):

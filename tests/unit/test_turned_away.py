@@ -17,7 +17,8 @@ from treadle.model import Run
 from treadle_worker import turned_away
 from treadle_worker.active import ActiveRun, Stop
 from treadle_worker.attempt import Attempt
-from treadle_worker.execution import READ_SECS, Ended, Executor, HandedBack
+from treadle_worker.endings import Ended, HandedBack
+from treadle_worker.execution import READ_SECS, Executor
 from treadle_worker.turned_away import MOST_TIMES, TurnedAway
 
 LONGEST_SECS = 10

@@ -15,9 +15,9 @@ import time
 from asyncio.subprocess import Process
 
 from treadle import settings as treadle_settings
-from treadle.dev.backoff import Backoff
-from treadle.dev.process import dies_with_parent
+from treadle.backoff import Backoff
 from treadle.errors import ConfigError
+from treadle.parent import dies_with_parent
 from treadle.telemetry.logs import setup_logging
 from treadle_api.listening import listen
 

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-import msgspec
 import redis.asyncio
 from langchain_core.runnables import RunnableConfig
 from langgraph.errors import GraphDrained, UnknownInterruptError
@@ -33,6 +32,7 @@ from treadle.telemetry.nodes import NodeSpans
 from treadle.telemetry.tracing import Tracing
 from treadle_worker.active import ActiveRun, Stop, timed_out
 from treadle_worker.attempt import Attempt, newest_of
+from treadle_worker.endings import Ended, Ending, HandedBack, Lost
 from treadle_worker.inputs import graph_input, run_config
 from treadle_worker.leases import LeaseKeeper
 from treadle_worker.resumption import answers_left, resumes
@@ -48,8 +48,6 @@ STOP_GRACE_SECS = 10.0
 LEFT_FOR_GOOD_SECS = 60.0
 # What a graph has left is read for so long while Postgres is away; then its run goes back, or ends without values.
 READ_SECS = 60.0
-# Bytes of a result that goes with the news of the end: larger ones are read by those who want them.
-MOST_TOLD = 16 * 1024
 # Signals of cancels that may have been quicker than the answers to the claims of their runs.
 CANCELS_KEPT = 256
 
@@ -57,41 +55,6 @@ CANCELLED = {
     "error": "UserInterrupt",
     "message": "the run was cancelled with action 'interrupt'; its checkpoints are kept",
 }
-
-
-@dataclass(frozen=True)
-class Ended:
-    """The run is over, and this is its outcome."""
-
-    outcome: Outcome
-
-
-@dataclass(frozen=True)
-class HandedBack:
-    """The run is to go on elsewhere, with no attempt used up; `times`: in a row, since something that it needs was away."""
-
-    times: int = 0
-
-
-@dataclass(frozen=True)
-class Lost:
-    """Another attempt has the run, or nobody knows: nothing may be written for it any more."""
-
-
-@dataclass(frozen=True)
-class Ending:
-    """What is still to be told of an attempt that has come to its outcome, once that is committed."""
-
-    writer: EventWriter
-    outcome: Outcome
-
-    def marker(self, status: str) -> dict[str, Any]:
-        """What those who watch are told; those who wait for a small result need not read it from Postgres."""
-        marker: dict[str, Any] = {"status": status, "resting": self.outcome.resting}
-        output = self.outcome.output
-        if status == self.outcome.status == "success" and output is not None and len(output) <= MOST_TOLD:
-            marker["output"] = msgspec.Raw(output)
-        return marker
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,8 @@ from treadle.telemetry.metrics import Metrics
 from treadle.webhooks.outbox import Outbox
 from treadle_worker.active import ActiveRun
 from treadle_worker.drain import Drain
-from treadle_worker.execution import Ended, Executor, HandedBack, Lost
+from treadle_worker.endings import Ended, HandedBack, Lost
+from treadle_worker.execution import Executor
 from treadle_worker.leases import LeaseKeeper
 from treadle_worker.settling import Settling, Taken, say
 from treadle_worker.solitude import Solitude

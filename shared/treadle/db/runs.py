@@ -1,8 +1,8 @@
 """Everything that is said to Postgres about runs: the protocol's steps, and reading.
 
-The steps themselves (locks, transitions, invariants) are in migrations/0002_run_protocol.sql and, as they are now: claim, with
-what becomes of runs whose workers die, in 0014_solitary_runs.sql, create in 0016_once.sql, finish in
-0020_finish_with_checkpoints.sql, the end of a run in 0017_writes_without_checkpoint.sql, its rollback in
+The steps themselves (locks, transitions, invariants) are in migrations/0002_run_protocol.sql and, as they are now: claim in
+0014_solitary_runs.sql, which run it takes and what becomes of runs whose workers die in 0021_moment_of_claims.sql, create in
+0016_once.sql, finish in 0020_finish_with_checkpoints.sql, the end of a run in 0017_writes_without_checkpoint.sql, its rollback in
 0018_replaced_writes.sql.
 """
 
@@ -42,12 +42,10 @@ select q.run_id, q.thread_id, r as run from treadle.request q left join treadle.
  where q.source = $1 and q.message_id = $2
 """
 CLAIM = "select * from treadle.claim($1, $2, $3, $4, $5)"
-FINISH = (
-    "select * from treadle.finish($1, $2, $3, $4, $5::text::json, $6::text::json, $7::text::jsonb,"
-    " $8::text::jsonb, $9, $10, $11, $12, $13, $14)"
-)
+_OUTCOME = "$1, $2, $3, $4, $5::text::json, $6::text::json, $7::text::jsonb, $8::text::jsonb, $9, $10, $11, $12, $13, $14"
+FINISH = f"select * from treadle.finish({_OUTCOME})"  # noqa: S608 - put together from constants
 # The same, with what the run has left to write before it.
-FINISH_WITH = FINISH.replace("finish(", "finish_with(").replace(")", f", {numbered(15, COLUMNS)})")
+FINISH_WITH = f"select * from treadle.finish_with({_OUTCOME}, {numbered(15, COLUMNS)})"  # noqa: S608 - as above
 HAND_BACK = "select * from treadle.hand_back($1, $2, $3)"
 # The process that made a solitary attempt has died, and not by the doing of another run: its lease is over.
 DIED_ALONE = """

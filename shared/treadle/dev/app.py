@@ -11,8 +11,8 @@ import os
 import signal
 import time
 
+from treadle.backoff import Backoff
 from treadle.dev.backends import backends
-from treadle.dev.backoff import Backoff
 from treadle.dev.data_dir import refuse_unusable_data_dir
 from treadle.dev.lock import DataDirLock
 from treadle.dev.options import DevOptions

@@ -5,7 +5,7 @@ It is given the read end of a pipe (its number in TREADLE_LIFELINE) whose other 
 - Importing a service takes a second, as long as the servers take to start. So it is imported at once, and
   run when a byte comes through the pipe: then the servers answer and the database is migrated.
 - When the pipe ends, `treadle dev` is dead, however it died, and the service ends too. On Linux the kernel
-  sees to that already (see `treadle.dev.process`); this wall stands on every system.
+  sees to that already (see `treadle.parent`); this wall stands on every system.
 
 The service knows nothing of this.
 """

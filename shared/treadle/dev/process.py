@@ -1,26 +1,20 @@
 """Start a process that cannot outlive this one, and stop it again.
 
-On Linux every child asks the kernel for a signal on its parent's death (PR_SET_PDEATHSIG). Two traits of
-that call shape this module: the kernel clears it when the process changes its user, so it is set after the
-user is; and it fires when the *thread* that forked ends, so processes are to be started from a thread that
-lives as long as they do (the main one). Elsewhere `launch` (services) and `PidFile` (servers) stand in.
+See `treadle.parent` for how, on Linux; elsewhere `launch` (services) and `PidFile` (servers) stand in.
 """
 
 from __future__ import annotations
 
 import asyncio
-import ctypes
 import os
 import signal
-import sys
 from asyncio.subprocess import DEVNULL, STDOUT, Process
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
 from treadle.dev.accounts import Account
-
-_PR_SET_PDEATHSIG = 1
+from treadle.parent import dies_with_parent
 
 
 async def spawn(
@@ -87,18 +81,3 @@ def _send(process: Process, signum: signal.Signals) -> None:
         process.send_signal(signum)
     except ProcessLookupError:
         return
-
-
-def dies_with_parent(signum: signal.Signals) -> Callable[[], None] | None:
-    """What a new process is to do before it becomes its program, so that it gets this signal when its parent dies."""
-    if sys.platform != "linux":
-        return None
-    libc = ctypes.CDLL(None)
-    parent = os.getpid()
-
-    def before_exec() -> None:
-        libc.prctl(_PR_SET_PDEATHSIG, int(signum))
-        if os.getppid() != parent:  # the parent died before the kernel knew of our wish
-            os.kill(os.getpid(), signal.SIGKILL)
-
-    return before_exec

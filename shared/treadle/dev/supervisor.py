@@ -17,7 +17,7 @@ import time
 from collections.abc import Sequence
 from itertools import groupby
 
-from treadle.dev.backoff import Backoff
+from treadle.backoff import Backoff
 from treadle.dev.output import Output
 from treadle.dev.service import STOP_GRACE_SECS, Service, ServiceSpec
 

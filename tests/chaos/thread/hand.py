@@ -17,7 +17,8 @@ from treadle.messaging.wakeups import Delivery
 from treadle.model import Run
 from treadle_worker.active import ActiveRun
 from treadle_worker.attempt import Attempt
-from treadle_worker.execution import CANCELLED, Ended, HandedBack, Lost
+from treadle_worker.endings import Ended, HandedBack, Lost
+from treadle_worker.execution import CANCELLED
 from treadle_worker.inputs import graph_input, run_config
 from treadle_worker.resumption import answers_left, resumes
 

@@ -23,7 +23,7 @@ from tests.chaos.thread.operations import (
     Operation,
 )
 from tests.chaos.thread.scene import Scene
-from treadle_worker.execution import Ended
+from treadle_worker.endings import Ended
 
 T = TypeVar("T")
 

@@ -22,7 +22,7 @@ from treadle.db.runs import Lease
 from treadle.messaging.wakeups import Delivery, Source
 from treadle.model import Run
 from treadle_scheduler.sweeper import Leaseless, Untold, Waking
-from treadle_worker.execution import Ended, Lost
+from treadle_worker.endings import Ended, Lost
 
 MINUTE = 60.0
 # More than any lease or delay.

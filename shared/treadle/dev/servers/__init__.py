@@ -4,7 +4,7 @@
         await asyncpg.connect(servers.postgres.url)
 
 An address stays the same for as long as its data directory lives, over stops and starts. Start servers from
-the main thread: the kernel ends them with the thread that started them (see `treadle.dev.process`).
+the main thread: the kernel ends them with the thread that started them (see `treadle.parent`).
 """
 
 from treadle.dev.servers.base import EmbeddedServer, ServerFailed
