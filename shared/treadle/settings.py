@@ -196,6 +196,14 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     treadle_db_pool_wait_secs: Annotated[
         float, Seconds, doc("How long a request to the API may wait for one of these; then it gets 503.")
     ] = 5
+    treadle_rush_secs: Annotated[
+        float,
+        SecondsOrNone,
+        doc(
+            "How long workers are not told of background runs while many are asked for at once, so that accepting is not slowed "
+            "by executing; for machines that do both (`treadle dev`: 0.25). 0: they are told at once."
+        ),
+    ] = 0
     treadle_stateless_ttl_secs: Annotated[
         float,
         SecondsOrNone,

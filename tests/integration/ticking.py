@@ -21,6 +21,7 @@ from treadle.model import Cron, OnMissed, default_assistant_id
 from treadle.operations.assistants import AssistantChoice
 from treadle.operations.cancel import Cancellation
 from treadle.operations.create import Creation
+from treadle.operations.first_wakeups import FirstWakeups
 from treadle.schedules import Schedule
 from treadle.settings import Settings
 from treadle.streaming import StreamLimits, connect
@@ -61,7 +62,7 @@ class Ticking:
         self.creation = Creation(
             AssistantChoice(graphs, Assistants(pool)),
             runs,
-            WakeupPublisher(nats, 1),
+            FirstWakeups(WakeupPublisher(nats, 1), self.metrics, Tracing()),
             Schedules(nats, 1, wanted=True),
             Cancellation(runs, redis, StreamLimits.of(SETTINGS)),
             None,

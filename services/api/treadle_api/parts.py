@@ -29,7 +29,9 @@ from treadle.messaging.wakeups import WakeupPublisher
 from treadle.operations.assistants import AssistantChoice
 from treadle.operations.cancel import Cancellation
 from treadle.operations.create import Creation
+from treadle.operations.first_wakeups import FirstWakeups
 from treadle.operations.room import QueueRoom
+from treadle.operations.rush import Rush
 from treadle.service import Given
 from treadle.storage import open_storage
 from treadle.streaming import EventHub, StreamLimits, connect
@@ -156,7 +158,12 @@ async def build(given: Given, links: Links) -> AsyncGenerator[Parts]:
         dependencies.has_postgres(pool)
         room = QueueRoom(Queue(pool), settings.treadle_max_pending_runs, metrics)
         runs, threads, assistants = Runs(pool), Threads(pool), Assistants(pool)
-        async with EventHub(redis) as hub, asyncio.TaskGroup() as tasks:
+        first_wakeups = FirstWakeups(WakeupPublisher(nats, settings.treadle_nats_replicas), metrics, tracing)
+        async with (
+            Rush(first_wakeups.wake, settings.treadle_rush_secs) as rush,
+            EventHub(redis) as hub,
+            asyncio.TaskGroup() as tasks,
+        ):
             ends, stirrings = Ends(runs, hub), Stirrings(runs, hub)
             background = [
                 tasks.create_task(ends.run(), name="ends"),
@@ -164,14 +171,13 @@ async def build(given: Given, links: Links) -> AsyncGenerator[Parts]:
                 tasks.create_task(room.run(), name="queue-room"),
             ]
             cancellation = Cancellation(runs, redis, limits)
-            publisher = WakeupPublisher(nats, settings.treadle_nats_replicas)
             request_headers = RequestHeaders(given.config.http)
             choice = AssistantChoice(registry.ids, assistants)
             ttl = given.config.checkpointer.thread_ttl.default
             creation = Creation(
                 choice,
                 runs,
-                publisher,
+                first_wakeups,
                 Schedules(
                     nats, settings.treadle_nats_replicas, wanted=settings.treadle_nats_schedules == "auto"
                 ),
@@ -182,6 +188,7 @@ async def build(given: Given, links: Links) -> AsyncGenerator[Parts]:
                 ttl,
                 request_headers.configurable,
                 room,
+                rush,
             )
             crons = Crons(pool)
             results = Results(runs, threads, hub, ends)

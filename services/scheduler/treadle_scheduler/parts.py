@@ -20,6 +20,7 @@ from treadle.messaging.wakeups import WakeupPublisher
 from treadle.operations.assistants import AssistantChoice
 from treadle.operations.cancel import Cancellation
 from treadle.operations.create import Creation
+from treadle.operations.first_wakeups import FirstWakeups
 from treadle.patience import open_patiently
 from treadle.readiness import Readiness
 from treadle.service import Given
@@ -79,7 +80,7 @@ async def build(given: Given) -> AsyncGenerator[Parts]:
         creation = Creation(
             AssistantChoice(given.config.graphs.keys(), Assistants(pool)),
             runs,
-            publisher,
+            FirstWakeups(publisher, metrics, given.tracing),
             Schedules(nats, settings.treadle_nats_replicas, wanted=settings.treadle_nats_schedules == "auto"),
             Cancellation(runs, redis, StreamLimits.of(settings)),
             None if given.config.http.disable_webhooks else webhook_policy(given.config, settings),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Sequence
 from contextlib import aclosing
@@ -32,6 +33,8 @@ from treadle_worker.wire import Wire, WireFormat
 INTERRUPT = "__interrupt__"
 # What nodes tell while they are on: then the steps before are not kept waiting for others to be committed with.
 TOLD_BY_NODES = frozenset({"custom", "messages", "tools", "events"})
+# A graph that says much at once is listened to for so long; then others have their turn, what sends its events among them.
+TURN_SECS = 0.0005
 Chunk = tuple[Sequence[str], str, Any]
 
 
@@ -83,16 +86,20 @@ class Attempt:
             raise
 
     async def _publish(self) -> None:
-        started = time.perf_counter()
+        started = turn = time.perf_counter()
         first = True
         async with aclosing(self._protocol() if self._run.kwargs.get("protocol") else self._events()) as told:
             async for events in told:
                 for event, data in events:
                     self._writer.write(event, data)
                 await self._writer.ready()
+                now = time.perf_counter()
                 if first:
+                    self._on_first_event(now - started)
                     first = False
-                    self._on_first_event(time.perf_counter() - started)
+                if now > turn + TURN_SECS:
+                    await asyncio.sleep(0)
+                    turn = time.perf_counter()
 
     async def _events(self) -> AsyncGenerator[Iterable[Wire]]:
         """The events of the modes that were asked for."""

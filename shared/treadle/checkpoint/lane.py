@@ -13,7 +13,7 @@ from typing import Generic, TypeVar
 T = TypeVar("T")
 
 # How long a write may wait for others to go with.
-TOGETHER_SECS = 0.01
+TOGETHER_SECS = 0.025
 
 
 class Lane(Generic[T]):

@@ -13,6 +13,8 @@ from treadle.dev.service import ServiceSpec
 _API, _SCHEDULER, _WORKERS = range(3)
 # Whoever stops `treadle dev` does not want to wait: a run stops after its present step and is handed back.
 _DRAIN_SECS = "0"
+# All of them share this machine's cores.
+_RUSH_SECS = "0.25"
 
 
 def services(
@@ -44,6 +46,7 @@ def environment(
     defaults = {
         "BG_JOB_SHUTDOWN_GRACE_PERIOD_SECS": _DRAIN_SECS,
         "LOG_FORMAT": "text",
+        "TREADLE_RUSH_SECS": _RUSH_SECS,
         "TREADLE_WEBHOOK_ALLOWED_NETWORKS": "127.0.0.0/8,::1/128",
     }
     decided = {

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import nullcontext
 from typing import Any
 from uuid import UUID
 
@@ -16,17 +17,16 @@ from treadle.db.runs import CancelledRun, Created, Requested, RequestKey, Runs
 from treadle.errors import Conflict
 from treadle.identity import Identity, configurable
 from treadle.messaging.delays import Schedules
-from treadle.messaging.subjects import wakeup_subject
-from treadle.messaging.wakeups import Source, WakeupPublisher
 from treadle.model import Assistant, MultitaskStrategy, Run, Ttl
 from treadle.operations.accepting import accept
 from treadle.operations.assistants import AssistantChoice
 from treadle.operations.cancel import Cancellation
 from treadle.operations.configs import merged_config, merged_context, thread_config
+from treadle.operations.first_wakeups import FirstWakeups
 from treadle.operations.ids import new_id
 from treadle.operations.missing import no_thread
 from treadle.operations.room import QueueRoom
-from treadle.telemetry import conventions
+from treadle.operations.rush import Rush
 from treadle.telemetry.metrics import Metrics
 from treadle.telemetry.tracing import Tracing
 from treadle.webhooks.policy import WebhookPolicy
@@ -44,7 +44,9 @@ class Creation:
 
     Args:
         webhook_policy: where webhooks may go; None: runs are made, and their webhooks are left out.
+        first_wakeups: tell the workers.
         room: whether one more run may wait; None: any number may.
+        rush: when they are told of runs that nobody waits for; None: at once.
         configurable: what the config of a run has besides, from the request that is being served.
     """
 
@@ -52,7 +54,7 @@ class Creation:
         self,
         choice: AssistantChoice,
         runs: Runs,
-        publisher: WakeupPublisher,
+        first_wakeups: FirstWakeups,
         schedules: Schedules,
         cancellation: Cancellation,
         webhook_policy: WebhookPolicy | None,
@@ -61,11 +63,12 @@ class Creation:
         default_ttl: Ttl | None,
         configurable: Callable[[], dict[str, str]] = dict,
         room: QueueRoom | None = None,
+        rush: Rush | None = None,
     ) -> None:
         self._choice = choice
         self._runs = runs
         self._default_ttl = default_ttl
-        self._publisher = publisher
+        self._first_wakeups = first_wakeups
         self._schedules = schedules
         self._cancellation = cancellation
         self._webhook_policy = webhook_policy
@@ -73,6 +76,7 @@ class Creation:
         self._tracing = tracing
         self._configurable = configurable
         self._room = room
+        self._rush = rush
 
     async def create(
         self,
@@ -85,6 +89,7 @@ class Creation:
         asked_by: UUID | None = None,
         identity: Identity | None = None,
         cron_id: UUID | None = None,
+        background: bool = False,
     ) -> Run:
         """Accept a run. Once this returns the run will end, whatever dies; NATS need not be there.
 
@@ -94,6 +99,7 @@ class Creation:
                 and the strategy is `reject`, it is a Conflict.
             identity: who asks, if the request has proved it; the graph reads it in its config.
             cron_id: the cron that asks for the run, by which clients and graphs know it.
+            background: nobody waits for the run: in a rush it may begin a little later.
 
         Raises:
             InvalidRequest: a field cannot be used.
@@ -103,6 +109,7 @@ class Creation:
             Unavailable: Postgres cannot be reached; nothing was accepted, unless it went away in the middle and stayed away.
         """
         self._check_room(body)
+        rush = self._rush if background else None
         while True:
             row = await self.row(run_id, thread_id, body, stateless=stateless, cron_id=cron_id)
             if protocol:
@@ -111,9 +118,10 @@ class Creation:
                 row.kwargs["asked_by"] = str(asked_by)
             if identity is not None:
                 _authenticate(row.kwargs, identity)
-            created = await accept(self._runs, row)
+            with nullcontext() if rush is None else rush.accepting():
+                created = await accept(self._runs, row)
             if not self.out_of_date(row, created.outcome):
-                return await self._accepted(row, created)
+                return await self._accepted(row, created, rush)
 
     async def create_once(
         self, body: BatchRun, key: RequestKey, *, identity: Identity | None = None, has_waited: bool = False
@@ -223,13 +231,13 @@ class Creation:
             self._choice.forget(row.assistant_id)
         return changed
 
-    async def announce(self, row: Row, cancelled: Iterable[CancelledRun]) -> None:
+    async def announce(self, row: Row, cancelled: Iterable[CancelledRun], rush: Rush | None = None) -> None:
         """Tell who must know of a run that is committed: those whom it cancelled, and the workers."""
         self._metrics.runs_created.inc()
         for each in cancelled:
             await self._cancellation.announce(each, row.strategy)
         if row.delay_secs is None:
-            await self._wake(row)
+            await (rush or self._first_wakeups).wake(row)
 
     async def announce_all(self, accepted: Iterable[tuple[Row, Iterable[CancelledRun]]]) -> None:
         """The same for many, many at a time: a publish waits for a disk, and would wait for each before it."""
@@ -243,21 +251,12 @@ class Creation:
             for place in range(ANNOUNCED_AT_ONCE):
                 tasks.create_task(one_after_another(), name=f"announcing-{place}")
 
-    async def _accepted(self, row: Row, created: Created) -> Run:
+    async def _accepted(self, row: Row, created: Created, rush: Rush | None = None) -> Run:
         run = _must_be_created(row, created)
-        await self.announce(row, created.cancelled)
+        await self.announce(row, created.cancelled, rush)
         if run.not_before is not None:
             await self._schedules.add(run, headers=self._trace())
         return run
-
-    async def _wake(self, run: Row) -> None:
-        """Tell the workers. When NATS does not take it, the sweeper does."""
-        message_id = f"{run.run_id}:{run.attempt}"
-        with self._tracing.span(
-            *conventions.publish(wakeup_subject(run.route, run.thread_id), run.route, message_id)
-        ):
-            published = await self._publisher.publish(run, Source.CREATE, headers=self._trace())
-        (self._metrics.wakeups if published else self._metrics.wakeup_failures)["create"].inc()
 
     def _check_room(self, *bodies: NewRun) -> None:
         if self._room is not None:

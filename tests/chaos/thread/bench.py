@@ -28,6 +28,7 @@ from treadle.messaging.wakeups import Delivery, WakeupPublisher, ensure_consumer
 from treadle.operations.assistants import AssistantChoice
 from treadle.operations.cancel import Cancellation
 from treadle.operations.create import Creation
+from treadle.operations.first_wakeups import FirstWakeups
 from treadle.streaming import StreamLimits, connect
 from treadle.telemetry.metrics import Metrics
 from treadle.telemetry.tracing import Tracing
@@ -155,7 +156,7 @@ async def open_bench(servers: Servers) -> AsyncGenerator[Bench]:
         creation = Creation(
             AssistantChoice({GRAPH_ID}, Assistants(pool)),
             runs,
-            publisher,
+            FirstWakeups(publisher, metrics, Tracing()),
             Schedules(connection, 1, wanted=False),
             Cancellation(runs, redis, StreamLimits()),
             WebhookPolicy(None),

@@ -40,7 +40,7 @@ MOST_LISTED = 10_000
 @post(PATH, status_code=200, summary="Create a run in the background")
 async def create_run(thread_id: str, data: NewRun, creation: Creation) -> Response[RunView]:
     thread = read_id("thread", thread_id)
-    run = await creation.create(new_id(), thread, data, stateless=False)
+    run = await creation.create(new_id(), thread, data, stateless=False, background=True)
     return Answer(run_view(run), headers={"content-location": f"/threads/{thread}/runs/{run.run_id}"})
 
 

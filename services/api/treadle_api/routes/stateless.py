@@ -17,7 +17,7 @@ from treadle_api.operations.serving import Serving
 
 @post("/runs", status_code=200, summary="Create a stateless run in the background")
 async def create_run(data: NewRun, creation: Creation) -> Response[RunView]:
-    run = await creation.create(new_id(), new_id(), data, stateless=True)
+    run = await creation.create(new_id(), new_id(), data, stateless=True, background=True)
     return Answer(run_view(run), headers={"content-location": f"/runs/{run.run_id}"})
 
 
