@@ -120,7 +120,7 @@ class Benchmark:
                 self._progress.step(f"{name} {of_rounds}")
                 with self._failing(name), failures_named(name, client):
                     if name == "memory":
-                        self._keep(name, at_rest(dev.process))
+                        self._keep(name, await at_rest(dev.process))
                     else:
                         self._keep(name, await idle_streams(client, processes(dev.process, "treadle_api")))
 
