@@ -12,7 +12,8 @@ from typing import NamedTuple
 import asyncpg
 
 from treadle.address import without_password
-from treadle.db.pool import Connection, Pool, postgres_errors
+from treadle.db.dsn import parse
+from treadle.db.pool import Connection, Pool, connect, postgres_errors
 from treadle.errors import Unavailable
 from treadle.patience import patiently
 
@@ -41,12 +42,12 @@ async def migrate(dsn: str) -> list[str]:
         Unavailable: Postgres cannot be reached.
     """
     with postgres_errors("migrating the database"):
-        connection = await asyncpg.connect(dsn)
+        connection = await connect(dsn)
         try:
             await wait_for_turn(connection)
             if not await _missing(connection):
                 return []
-            await _set_up_langgraph(dsn)
+            await _set_up_langgraph(parse(dsn).address)
             return await _apply(connection)
         finally:
             await connection.close()

@@ -39,7 +39,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
     database_uri: Annotated[
         str,
-        doc("Postgres DSN, `postgresql://user:password@host:5432/name`. The truth lives here."),
+        doc(
+            "Postgres DSN, `postgresql://user:password@host:5432/name`. The truth lives here. With `?prepared_statements=no` "
+            "behind a pooler that keeps none ([scale.md](scale.md#connections-to-postgres))."
+        ),
         Meta(pattern=rf"^postgres(ql)?://([^/?@]*@)?{HOST}(,{HOST})*([/?].*)?$"),
     ]
     redis_uri: Annotated[

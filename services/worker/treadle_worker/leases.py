@@ -24,7 +24,7 @@ from uuid import UUID
 import asyncpg
 from nats.aio.client import Client
 
-from treadle.db.pool import CONNECT_TIMEOUT_SECS, POSTGRES_ERRORS
+from treadle.db.pool import CONNECT_TIMEOUT_SECS, POSTGRES_ERRORS, connect
 from treadle.db.runs import HEARTBEAT
 from treadle.messaging.connection import NATS_ERRORS, Nats
 from treadle.patience import OK, Tell, nobody
@@ -178,9 +178,7 @@ class LeaseKeeper:
         started = time.monotonic()
         try:
             if connection is None or connection.is_closed():
-                connection = await asyncpg.connect(
-                    self._dsn, timeout=min(CONNECT_TIMEOUT_SECS, self._beat_secs)
-                )
+                connection = await connect(self._dsn, timeout=min(CONNECT_TIMEOUT_SECS, self._beat_secs))
             if held:
                 await self._extend(connection, held, started)
             self._tell_postgres(OK)

@@ -12,6 +12,7 @@ from psycopg import AsyncConnection
 from psycopg.rows import dict_row
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
+from treadle.db.dsn import parse
 from treadle.db.pool import CONNECT_TIMEOUT_SECS, PoolWait, postgres_errors
 from treadle.errors import Overloaded, Unavailable
 
@@ -75,15 +76,16 @@ async def checkpoint_pool(
     Raises:
         Unavailable: Postgres cannot be reached.
     """
+    address, prepared = parse(dsn)
     pool = _BoundedPool(
-        dsn,
+        address,
         min_size=1,
         max_size=size,
         open=False,
         timeout=CONNECT_TIMEOUT_SECS if wait is None else wait.secs,
         kwargs={
             "autocommit": True,
-            "prepare_threshold": 0,
+            "prepare_threshold": 0 if prepared else None,
             "row_factory": dict_row,
             "application_name": f"treadle-{service}-checkpoints",
         },

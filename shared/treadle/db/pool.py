@@ -13,6 +13,7 @@ import asyncpg
 from asyncpg.pool import PoolConnectionProxy
 
 from treadle import json
+from treadle.db.dsn import parse
 from treadle.db.sqlstates import is_away
 from treadle.errors import ConfigError, Overloaded, Unavailable
 
@@ -22,6 +23,7 @@ CLOSE_TIMEOUT_SECS = 3.0
 # Asyncpg's own.
 QUERIES_PER_CONNECTION = 50_000
 IDLE_SECS = 300.0
+STATEMENTS = 100
 
 # One that is a pool's, or one of its own.
 Connection = asyncpg.Connection | PoolConnectionProxy
@@ -104,9 +106,10 @@ async def connect_pool(dsn: str, *, size: int, service: str, wait: PoolWait | No
     Raises:
         Unavailable: Postgres cannot be reached.
     """
+    address, prepared = parse(dsn)
     with postgres_errors("connecting"):
         pool = _BoundedPool(
-            dsn,
+            address,
             min_size=1,
             max_size=size,
             max_queries=QUERIES_PER_CONNECTION,
@@ -118,10 +121,17 @@ async def connect_pool(dsn: str, *, size: int, service: str, wait: PoolWait | No
             reset=_leave_as_it_is,
             timeout=CONNECT_TIMEOUT_SECS,
             command_timeout=COMMAND_TIMEOUT_SECS,
+            statement_cache_size=STATEMENTS if prepared else 0,
             server_settings={"application_name": f"treadle-{service}"},
         )
         pool.wait = wait
         return await pool
+
+
+async def connect(dsn: str, *, timeout: float = CONNECT_TIMEOUT_SECS) -> asyncpg.Connection:
+    """One connection, as asyncpg makes it; raises what asyncpg raises."""
+    address, prepared = parse(dsn)
+    return await asyncpg.connect(address, timeout=timeout, statement_cache_size=STATEMENTS if prepared else 0)
 
 
 async def close_pool(pool: Pool) -> None:

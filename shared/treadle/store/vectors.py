@@ -6,14 +6,15 @@ overlooks items. Without it every search is exact, over the items of its namespa
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Coroutine
 from typing import Any
 
 import asyncpg
 
-from treadle.db.pool import postgres_errors
+from treadle.db.pool import connect, postgres_errors
 from treadle.errors import ConfigError
-from treadle.migrate import wait_for_turn
+from treadle.migrate import LOCK, TURN_SECS
 
 # Null: no such table. pgvector keeps the dimensions where others keep the length.
 DIMS = """
@@ -44,11 +45,10 @@ async def set_up_vectors(dsn: str, dims: int) -> None:
         Unavailable: Postgres cannot be reached.
     """
     with postgres_errors("setting the store's index up"):
-        connection = await asyncpg.connect(dsn)
+        connection = await connect(dsn)
         try:
             if await connection.fetchval(DIMS) is None:
-                await wait_for_turn(connection)
-                await _allowed(_make(connection, dims))
+                await _allowed(_make_in_turn(connection, dims))
             found = await connection.fetchval(DIMS)
         finally:
             await connection.close()
@@ -58,6 +58,16 @@ async def set_up_vectors(dsn: str, dims: int) -> None:
             f"length {found}. Put `dims` back, or drop the table (`drop table store_vectors`): items stay, and are found by "
             "meaning again once they are put again."
         )
+
+
+async def _make_in_turn(connection: asyncpg.Connection, dims: int) -> None:
+    """In one transaction, which is all that a pooler may give. It does not wait inside: see `migrate.wait_for_turn`."""
+    while True:
+        async with connection.transaction():
+            if await connection.fetchval("select pg_try_advisory_xact_lock($1)", LOCK):
+                await _make(connection, dims)
+                return
+        await asyncio.sleep(TURN_SECS)
 
 
 async def _make(connection: asyncpg.Connection, dims: int) -> None:
