@@ -34,7 +34,7 @@ INTERRUPT = "__interrupt__"
 # What nodes tell while they are on: then the steps before are not kept waiting for others to be committed with.
 TOLD_BY_NODES = frozenset({"custom", "messages", "tools", "events"})
 # A graph that says much at once is listened to for so long; then others have their turn, what sends its events among them.
-TURN_SECS = 0.0005
+TURN_SECS = 0.001
 Chunk = tuple[Sequence[str], str, Any]
 
 

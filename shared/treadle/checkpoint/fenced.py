@@ -80,6 +80,8 @@ class FencedSaver(DirectSaver):
         self._tracing = tracing or Tracing()
         self._holds = holds
         self._deferred = deferred
+        # Whether a node has come to its end since the last haste. Without one there is nothing that a crash would repeat.
+        self._has_done = False
         self._lane: Lane[Put | Special] = Lane(self._write, name=f"checkpoints-{run_id}")
 
     async def written(self) -> None:
@@ -92,8 +94,10 @@ class FencedSaver(DirectSaver):
         await self._lane.written()
 
     def hasten(self) -> None:
-        """What was put is on its way now: somebody is about to see what came after it."""
-        self._lane.hasten()
+        """What nodes have done is on its way now: somebody is about to see what comes after it."""
+        if self._has_done:
+            self._has_done = False
+            self._lane.hasten()
 
     def take(self) -> list[Put]:
         """What waits to be written, for whoever writes it with the outcome; nothing, if that may not be put off."""
@@ -170,6 +174,7 @@ class FencedSaver(DirectSaver):
         configurable = cast("dict[str, Any]", config).get("configurable", {})
         thread_id, ns = str(configurable["thread_id"]), str(configurable.get("checkpoint_ns", ""))
         place = (thread_id, ns, configurable["checkpoint_id"], task_id, task_path)
+        self._has_done = True
         kept = without_partial_writes(writes)
         rows = [
             Write(*place, WRITES_IDX_MAP.get(channel, number), channel, *dumped)
