@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 from enum import StrEnum
+from functools import lru_cache
 from typing import Any, Literal
 from uuid import UUID, uuid5
 
@@ -168,6 +169,7 @@ class CronWithTick(Cron, frozen=True, kw_only=True):
     last_error: str | None
 
 
+@lru_cache(maxsize=1024)
 def default_assistant_id(graph_id: str) -> UUID:
     """The id of the assistant that every graph has."""
     return uuid5(ASSISTANT_NAMESPACE, graph_id)
