@@ -241,6 +241,18 @@ async def test_what_comes_in_one_moment_is_one_statement(
     assert (await stored(pool, run), len(statements)) == (4, 1)
 
 
+async def test_what_nodes_have_done_is_committed_before_others_hear_of_the_next_one(
+    deferred: FencedSaver, pool: Pool, run: Run, statements: list[float]
+) -> None:
+    await put(deferred, run)
+    await deferred.done_is_written()
+    assert (await stored(pool, run), statements) == (0, [])  # no node has done anything yet
+
+    await put_writes(deferred, run)
+    await deferred.done_is_written()
+    assert (await stored(pool, run), len(statements)) == (3, 1)
+
+
 async def test_it_reads_what_it_has_put(deferred: FencedSaver, run: Run) -> None:
     written = await put(deferred, run)
 

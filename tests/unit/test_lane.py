@@ -48,15 +48,6 @@ async def test_what_comes_in_one_moment_is_written_together(writer: Writer, lane
     assert writer.together == [(0, 1, 2)]
 
 
-async def test_what_is_hastened_is_on_its_way(writer: Writer, lane: Lane[int]) -> None:
-    lane.add(1)
-    lane.hasten()
-    assert lane.take() == []
-    await lane.written()
-
-    assert writer.together == [(1,)]
-
-
 async def test_it_is_written_though_nobody_waits(writer: Writer, lane: Lane[int]) -> None:
     lane.add(1)
     await asyncio.wait_for(writer.begun.wait(), 5)

@@ -31,7 +31,7 @@ from treadle_worker.protocol import (
 from treadle_worker.wire import Wire, WireFormat
 
 INTERRUPT = "__interrupt__"
-# What nodes tell while they are on: then the steps before are not kept waiting for others to be committed with.
+# What nodes tell while they are on: nobody hears of it before the steps before them are committed.
 TOLD_BY_NODES = frozenset({"custom", "messages", "tools", "events"})
 # A graph that says much at once is listened to for so long; then others have their turn, what sends its events among them.
 TURN_SECS = 0.001
@@ -108,7 +108,7 @@ class Attempt:
         async for namespace, mode, payload in self._chunks():
             if mode == "values" and not namespace:
                 self._keep(payload)
-            self._commit_before(mode)
+            await self._commit_before(mode)
             if mode in wanted or mode == "events":
                 yield wire.events(namespace, mode, payload)
 
@@ -132,15 +132,15 @@ class Attempt:
     async def _kept(self, parts: AsyncGenerator[Part]) -> AsyncGenerator[Part]:
         async with aclosing(parts):
             async for part in parts:
-                self._commit_before(part["type"])
+                await self._commit_before(part["type"])
                 if part["type"] == "values" and not part["ns"]:
                     self._values = part["data"]
                     self._interrupts += part["interrupts"]
                 yield part
 
-    def _commit_before(self, mode: str) -> None:
+    async def _commit_before(self, mode: str) -> None:
         if mode in TOLD_BY_NODES:
-            self._saver.hasten()
+            await self._saver.done_is_written()
 
     def _keep(self, values: Any) -> None:
         """The newest values, and each interrupt on the way: it is told once, and values without it may follow."""

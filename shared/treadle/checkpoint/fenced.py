@@ -80,7 +80,7 @@ class FencedSaver(DirectSaver):
         self._tracing = tracing or Tracing()
         self._holds = holds
         self._deferred = deferred
-        # Whether a node has come to its end since the last haste. Without one there is nothing that a crash would repeat.
+        # Whether a node has come to its end since that was asked last. Without one there is nothing that a crash would repeat.
         self._has_done = False
         self._lane: Lane[Put | Special] = Lane(self._write, name=f"checkpoints-{run_id}")
 
@@ -93,11 +93,11 @@ class FencedSaver(DirectSaver):
         """
         await self._lane.written()
 
-    def hasten(self) -> None:
-        """What nodes have done is on its way now: somebody is about to see what comes after it."""
+    async def done_is_written(self) -> None:
+        """Wait until all that nodes have done is committed: somebody is about to see what comes after it. Raises as `written`."""
         if self._has_done:
             self._has_done = False
-            self._lane.hasten()
+            await self._lane.written()
 
     def take(self) -> list[Put]:
         """What waits to be written, for whoever writes it with the outcome; nothing, if that may not be put off."""

@@ -45,8 +45,8 @@ class GuardedSaver(BaseCheckpointSaver[Any]):
     async def written(self) -> None:
         """Nothing is under way: what was put is written."""
 
-    def hasten(self) -> None:
-        """Nothing waits."""
+    async def done_is_written(self) -> None:
+        """It is: nothing waits."""
 
     def take(self) -> list[Put]:
         """Nothing: this is no part of the database that has the outcome."""

@@ -44,18 +44,14 @@ class Lane(Generic[T]):
         if self._timer is None and self._task is None:
             self._timer = asyncio.get_running_loop().call_later(TOGETHER_SECS, self._begin)
 
-    def hasten(self) -> None:
-        """What was added does not wait for company any more."""
-        if self._timer is not None:
-            self._begin()
-
     async def written(self) -> None:
-        """Wait until all that was added is written, without company.
+        """Wait until all that was added is written; it does not wait for company any more.
 
         Raises:
             Exception: what a write has failed with.
         """
-        self.hasten()
+        if self._timer is not None:
+            self._begin()
         if self._task is not None:
             await asyncio.wait({self._task})
         if self._failure is not None:
