@@ -114,6 +114,16 @@ async def test_one_of_two_questions_can_be_answered_by_its_id(client: LangGraphC
     assert (await client.threads.get(thread))["status"] == "idle"
 
 
+async def test_what_a_run_left_is_shown_though_there_was_no_memory_for_it_at_first(
+    client: LangGraphClient,
+) -> None:
+    thread = await new_thread(client)
+    run = await client.runs.create(thread, "short_of_memory", input={}, stream_mode="custom")
+    await client.runs.join(thread, run["run_id"])
+    shown = await client.threads.get(thread)
+    assert (shown["status"], shown["values"]) == ("error", {"heavy": {"text": "lead"}})
+
+
 async def test_questions_come_in_the_order_of_their_tasks(client: LangGraphClient) -> None:
     """Whichever was reached first: a client that shows them by their place shows the same ones after it reads the state."""
     thread = await new_thread(client)

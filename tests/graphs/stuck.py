@@ -9,9 +9,10 @@ import asyncio
 import os
 import time
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import Any, ClassVar, TypedDict
 
 from langgraph.graph import START, StateGraph
+from pydantic import BaseModel
 
 
 class StuckState(TypedDict, total=False):
@@ -88,3 +89,42 @@ async def ignore(state: StuckState) -> dict[str, Any]:
 
 
 ignores_cancel = StateGraph(StuckState).add_node("ignore", ignore).add_edge(START, "ignore").compile()
+
+
+class Heavy(BaseModel):
+    """Cannot be written once, when there is said to be no memory for it."""
+
+    text: str
+    scarce: ClassVar[bool] = False
+
+    def model_dump(self, **options: Any) -> dict[str, Any]:
+        if Heavy.scarce:
+            Heavy.scarce = False
+            raise MemoryError
+        return super().model_dump(**options)
+
+
+class HeavyState(TypedDict, total=False):
+    """Something that takes memory."""
+
+    heavy: Heavy
+
+
+async def lift(state: HeavyState) -> HeavyState:
+    return {"heavy": Heavy(text="lead")}
+
+
+async def collapse(state: HeavyState) -> HeavyState:
+    """Fail, and leave no memory for a moment."""
+    Heavy.scarce = True
+    raise MemoryError
+
+
+short_of_memory = (
+    StateGraph(HeavyState)
+    .add_node("lift", lift)
+    .add_node("collapse", collapse)
+    .add_edge(START, "lift")
+    .add_edge("lift", "collapse")
+    .compile()
+)

@@ -35,6 +35,8 @@ INTERRUPT = "__interrupt__"
 TOLD_BY_NODES = frozenset({"custom", "messages", "tools", "events"})
 # A graph that says much at once is listened to for so long; then others have their turn, what sends its events among them.
 TURN_SECS = 0.001
+# How long what a graph has left is asked for again while there is no memory for it.
+SHORT_OF_MEMORY_SECS = 2.0
 Chunk = tuple[Sequence[str], str, Any]
 
 
@@ -244,7 +246,18 @@ class Attempt:
         )
 
     async def _state(self) -> tuple[StateSnapshot, bytes, bytes]:
-        """The thread's newest state: the snapshot, its values, and the interrupts that wait, by task id."""
+        """The thread's newest state, as soon as there is memory for it: what took it all may be about to fail, or just has."""
+        started = time.monotonic()
+        while True:
+            try:
+                return await self._read_state()
+            except MemoryError:
+                if time.monotonic() > started + SHORT_OF_MEMORY_SECS:
+                    raise
+            await asyncio.sleep(SHORT_OF_MEMORY_SECS / 10)
+
+    async def _read_state(self) -> tuple[StateSnapshot, bytes, bytes]:
+        """The snapshot, its values, and the interrupts that wait, by task id."""
         snapshot = await readable_state(self._graph, newest_of(self._run))
         return snapshot, json.encode(snapshot.values or {}), json.encode(interrupts_of(snapshot))
 
