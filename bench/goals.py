@@ -55,8 +55,8 @@ GOALS = (
     Goal("idle_streams", "first_event_p50_ms", "under", 50),
     Goal("queue_depth", "claim_deep_to_shallow_times", "at most", 1.2),
     Goal("queue_depth", "create_deep_to_shallow_times", "at most", 1.2),
-    Goal("memory", "api_without_graphs_mib", "under", 120),
-    Goal("memory", "worker_without_graphs_mib", "under", 160),
+    Goal("memory", "api_mib", "under", 120),
+    Goal("memory", "worker_mib", "under", 160),
 )
 
 
