@@ -11,9 +11,9 @@ from base64 import urlsafe_b64encode
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from hashlib import sha256
+from types import ModuleType
 from typing import Annotated, Literal, Self
 
-import jwt
 import msgspec
 from msgspec import Meta, Struct
 
@@ -23,8 +23,6 @@ from treadle.settings import Settings
 
 HEADER = "Treadle-Identity"
 AUDIENCE = "treadle"
-# The only one: a token that names another, `none` among them, is refused unread.
-ALGORITHM = "HS256"
 # RFC 7518, 3.2: a key for HS256 has at least the length of its hash.
 MIN_KEY_BYTES = 32
 MAX_HEADER_BYTES = 4096
@@ -58,7 +56,6 @@ class _Claims(Struct, frozen=True, kw_only=True, omit_defaults=True):
     jti: str | None = None
 
 
-_signer = jwt.PyJWS(algorithms=[ALGORITHM])
 _decoder = msgspec.json.Decoder(_Claims)
 
 
@@ -99,7 +96,7 @@ def sign(
         body=_digest(body),
         jti=message_id,
     )
-    return _signer.encode(msgspec.json.encode(claims), keys[0], algorithm=ALGORITHM)
+    return _signature().signed(msgspec.json.encode(claims), keys[0])
 
 
 def shown(token: str) -> str:
@@ -127,12 +124,10 @@ def _check_key(place: int, key: bytes) -> None:
             f"TREADLE_IDENTITY_SECRET cannot be used: key {place} in it has {len(key)} bytes, and {MIN_KEY_BYTES} are "
             f"the least. {advice}"
         )
-    try:
-        jwt.get_algorithm_by_name(ALGORITHM).prepare_key(key)
-    except jwt.InvalidKeyError as error:
+    if not _signature().is_usable(key):
         raise ConfigError(
             f"TREADLE_IDENTITY_SECRET cannot be used: key {place} in it is a key of another kind. {advice}"
-        ) from error
+        )
 
 
 class IdentityVerifier:
@@ -203,17 +198,11 @@ class IdentityVerifier:
             )
         if len(token) > MAX_HEADER_BYTES:
             raise _refusal(f"it has {len(token)} bytes, and {MAX_HEADER_BYTES} are the most")
-        problem = "it was signed with another key"
-        for key in self._keys:
-            try:
-                return _read(_signer.decode(token, key, algorithms=[ALGORITHM]))
-            except jwt.InvalidSignatureError:
-                continue
-            # PyJWT reads the token's own header before its signature, and passes on what the JSON parser raises.
-            except (jwt.PyJWTError, ValueError, RecursionError) as error:
-                problem = f"it is no token that {ALGORITHM} has signed ({_brief(error)})"
-                break
-        raise _refusal(problem)
+        signature = _signature()
+        try:
+            return _read(signature.payload_of(token, self._keys))
+        except signature.BadSignature as error:
+            raise _refusal(_brief(error)) from error
 
 
 def _read(payload: bytes) -> _Claims:
@@ -276,3 +265,10 @@ def _refusal(problem: str) -> Unauthorized:
 
 def _brief(error: Exception) -> str:
     return f"{error or type(error).__name__}".rstrip(".")[:200]
+
+
+def _signature() -> ModuleType:
+    """Loaded for a key only: without any, nobody needs PyJWT and the cryptography it brings along, 8 MiB of them."""
+    from treadle.identity import signature  # noqa: PLC0415
+
+    return signature
