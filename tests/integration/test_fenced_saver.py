@@ -15,6 +15,7 @@ from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import Checkpoint, empty_checkpoint
 from langgraph.checkpoint.conformance import checkpointer_test, validate
 from langgraph.checkpoint.postgres.aio import AsyncPostgresSaver
+from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 from langgraph.checkpoint.serde.types import ERROR, INTERRUPT
 from langgraph.graph import START, StateGraph
 from langgraph.types import Command
@@ -251,6 +252,21 @@ async def test_what_nodes_have_done_is_committed_before_others_hear_of_the_next_
     await put_writes(deferred, run)
     await deferred.done_is_written()
     assert (await stored(pool, run), len(statements)) == (3, 1)
+
+
+async def test_what_nodes_have_done_is_committed_also_where_langgraph_has_made_a_clone(
+    deferred: FencedSaver, pool: Pool, run: Run
+) -> None:
+    """As with LANGGRAPH_STRICT_MSGPACK: the graph has the clone, the worker asks the saver."""
+    deferred.serde = JsonPlusSerializer(allowed_msgpack_modules=[("somewhere", "Thing")])
+    clone = deferred.with_allowlist([("elsewhere", "Thing")])
+    assert isinstance(clone, FencedSaver)
+    assert clone is not deferred
+    await put_writes(clone, run)
+
+    await deferred.done_is_written()
+
+    assert await stored(pool, run) == 1
 
 
 async def test_it_reads_what_it_has_put(deferred: FencedSaver, run: Run) -> None:

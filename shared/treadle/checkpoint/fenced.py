@@ -12,6 +12,7 @@ import math
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
 from itertools import takewhile
 from typing import Any, cast
 from uuid import UUID
@@ -49,6 +50,17 @@ _NO_SPAN = nullcontext()
 ENCODE_ERRORS = (TypeError, ValueError, AttributeError, RecursionError)
 
 
+@dataclass
+class _Done:
+    """What nodes have done, to all clones of a saver: langgraph makes them where LANGGRAPH_STRICT_MSGPACK is set.
+
+    Attributes:
+        unasked: a node has come to its end since that was asked last. Without one there is nothing that a crash would repeat.
+    """
+
+    unasked: bool = False
+
+
 class FencedSaver(DirectSaver):
     """The stock saver with its writes fenced by one attempt of one run. Tables and format are the stock ones.
 
@@ -80,8 +92,7 @@ class FencedSaver(DirectSaver):
         self._tracing = tracing or Tracing()
         self._holds = holds
         self._deferred = deferred
-        # Whether a node has come to its end since that was asked last. Without one there is nothing that a crash would repeat.
-        self._has_done = False
+        self._done = _Done()
         self._lane: Lane[Put | Special] = Lane(self._write, name=f"checkpoints-{run_id}")
 
     async def written(self) -> None:
@@ -95,8 +106,8 @@ class FencedSaver(DirectSaver):
 
     async def done_is_written(self) -> None:
         """Wait until all that nodes have done is committed: somebody is about to see what comes after it. Raises as `written`."""
-        if self._has_done:
-            self._has_done = False
+        if self._done.unasked:
+            self._done.unasked = False
             await self._lane.written()
 
     def take(self) -> list[Put]:
@@ -174,7 +185,7 @@ class FencedSaver(DirectSaver):
         configurable = cast("dict[str, Any]", config).get("configurable", {})
         thread_id, ns = str(configurable["thread_id"]), str(configurable.get("checkpoint_ns", ""))
         place = (thread_id, ns, configurable["checkpoint_id"], task_id, task_path)
-        self._has_done = True
+        self._done.unasked = True
         kept = without_partial_writes(writes)
         rows = [
             Write(*place, WRITES_IDX_MAP.get(channel, number), channel, *dumped)
