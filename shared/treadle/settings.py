@@ -204,7 +204,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         SecondsOrNone,
         doc(
             "How long workers are not told of background runs while many are asked for at once, so that accepting is not slowed "
-            "by executing; for machines that do both (`treadle dev`: 0.25). 0: they are told at once."
+            "by executing; for machines that do both (`treadle dev`: 0.5). 0: they are told at once."
         ),
     ] = 0
     treadle_stateless_ttl_secs: Annotated[

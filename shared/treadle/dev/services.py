@@ -14,7 +14,7 @@ _API, _SCHEDULER, _WORKERS = range(3)
 # Whoever stops `treadle dev` does not want to wait: a run stops after its present step and is handed back.
 _DRAIN_SECS = "0"
 # All of them share this machine's cores.
-_RUSH_SECS = "0.25"
+_RUSH_SECS = "0.5"
 
 
 def services(
