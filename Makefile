@@ -20,9 +20,10 @@ ARGS ?=
 JOBS ?= 2
 
 BIN := .venv/bin
-PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+PIP := python -m pip --disable-pip-version-check --quiet install
 RUNTIME := .venv/runtime.stamp
 DEV := .venv/dev.stamp
+SERVED := .venv/served/bin
 JS := tests/js/node_modules/.stamp
 COMPILE = $(BIN)/uv pip compile pyproject.toml --quiet --universal --generate-hashes --no-annotate \
 	--no-emit-index-url --custom-compile-command "make lock" --group build $(ARGS)
@@ -50,8 +51,8 @@ lint: $(DEV)
 	$(BIN)/ruff format --check
 	$(BIN)/pyright --pythonpath $(BIN)/python
 
-bench: $(DEV)
-	$(BIN)/python -m bench $(ARGS)
+bench: $(DEV) $(SERVED)/.stamp
+	SERVED_PYTHON=$(SERVED)/python $(BIN)/python -m bench $(ARGS)
 
 docs: $(RUNTIME)
 	$(BIN)/python -m treadle.settings > docs/settings.md.new
@@ -78,16 +79,24 @@ clean:
 
 $(RUNTIME): requirements.lock pyproject.toml | .venv/bin/python
 	@echo "Installing Treadle into .venv"
-	$(PIP) install --require-hashes --no-deps -r requirements.lock
-	$(PIP) install --no-build-isolation --no-deps --editable .
+	$(BIN)/$(PIP) --require-hashes --no-deps -r requirements.lock
+	$(BIN)/$(PIP) --no-build-isolation --no-deps --editable .
 	@touch $@
 
 # The development lock holds all that the runtime lock holds.
 $(DEV): requirements-dev.lock pyproject.toml | .venv/bin/python
 	@echo "Installing Treadle and the development tools into .venv"
-	$(PIP) install --require-hashes --no-deps -r requirements-dev.lock
-	$(PIP) install --no-build-isolation --no-deps --editable .
+	$(BIN)/$(PIP) --require-hashes --no-deps -r requirements-dev.lock
+	$(BIN)/$(PIP) --no-build-isolation --no-deps --editable .
 	@touch $(RUNTIME) $@
+
+# What `make dev` serves from where nothing else is installed: to be measured.
+$(SERVED)/.stamp: requirements.lock pyproject.toml | .venv/bin/python
+	@echo "Installing Treadle alone into .venv/served"
+	$(PYTHON) -m venv .venv/served
+	$(SERVED)/$(PIP) --require-hashes --no-deps -r requirements.lock
+	$(SERVED)/$(PIP) --no-build-isolation --no-deps --editable .
+	@touch $@
 
 $(JS): tests/js/package-lock.json tests/js/package.json
 	@node -e 'process.exit(process.versions.node.split(".")[0] < 20 ? 1 : 0)' || { \

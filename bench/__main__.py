@@ -1,6 +1,7 @@
 """`python -m bench`: measure, judge, print, publish. The exit code is 1 when a goal was missed.
 
-PEER_URL in the environment names another server that serves the same graphs, to be compared with.
+PEER_URL in the environment names another server that serves the same graphs, to be compared with; SERVED_PYTHON the interpreter
+that runs Treadle's services, this one unless it says so.
 """
 
 from __future__ import annotations

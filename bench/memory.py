@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-import sys
 from asyncio.subprocess import PIPE
 
 import psutil
 
 from bench.cpu import program
 from bench.load import Figures
+from bench.server import SERVED_PYTHON
 
 KIB, MIB = 1024, 1024**2
 SERVICES = ("treadle_api", "treadle_worker", "treadle_scheduler")
-# What a process takes to have the benchmark's graphs, whatever serves them: most of it is langgraph, which they import.
-GRAPHS_ALONE = """
+# What the benchmark's graphs take in a process that has all of a service already, langgraph among it.
+GRAPHS = """
 import psutil
+import {service}.__main__
 process = psutil.Process()
 before = process.memory_info().rss
 from bench import graphs
@@ -24,22 +25,21 @@ print(process.memory_info().rss - before)
 
 
 async def at_rest(dev: psutil.Process) -> Figures:
-    """MiB of each service, with and without the user's graphs; of several processes of one service, those of the largest."""
-    whole = {
-        service.removeprefix("treadle_"): max(resident(each) for each in processes(dev, service)) / MIB
-        for service in SERVICES
-    }
-    graphs = await graphs_alone() / MIB
+    """MiB of each service, without the user's graphs; of several processes of one service, those of the largest."""
+    whole = {service: max(resident(each) for each in processes(dev, service)) / MIB for service in SERVICES}
+    # The scheduler has no graphs.
+    graphs = {service: await graphs_in(service) / MIB for service in SERVICES[:2]}
     return {
-        **{f"{service}_mib": taken for service, taken in whole.items()},
-        "graphs_alone_mib": graphs,
-        **{f"{service}_without_graphs_mib": taken - graphs for service, taken in whole.items()},
-    }
+        f"{service.removeprefix('treadle_')}_mib": taken - graphs.get(service, 0.0)
+        for service, taken in whole.items()
+    } | {f"graphs_in_{service.removeprefix('treadle_')}_mib": taken for service, taken in graphs.items()}
 
 
-async def graphs_alone() -> int:
-    """Bytes that the graphs take in a process that does nothing but import them, beyond what Python itself takes."""
-    process = await asyncio.create_subprocess_exec(sys.executable, "-c", GRAPHS_ALONE, stdout=PIPE)
+async def graphs_in(service: str) -> int:
+    """Bytes that the graphs add to a service."""
+    process = await asyncio.create_subprocess_exec(
+        SERVED_PYTHON, "-c", GRAPHS.format(service=service), stdout=PIPE
+    )
     said, _ = await process.communicate()
     return int(said)
 

@@ -20,6 +20,9 @@ import psutil
 from treadle.dev.readiness import until_ok
 from treadle.errors import TreadleError
 
+# Of an installation that has what users install, and none of the benchmark's own tools: the libraries of services load some of
+# them where they find them.
+SERVED_PYTHON = os.environ.get("SERVED_PYTHON") or sys.executable
 HOST = "127.0.0.1"
 CONFIG = Path(__file__).with_name("langgraph.json")
 # Far beyond the goals: how long is what we want to know, so waiting ends late.
@@ -110,7 +113,7 @@ class TreadleDev:
         # In the process group of the benchmark: what a terminal sends to one reaches both.
         with self._log.open("wb") as log:
             return await asyncio.create_subprocess_exec(
-                *(sys.executable, "-m", "treadle.cli", "dev"),
+                *(SERVED_PYTHON, "-m", "treadle.cli", "dev"),
                 *("--config", str(CONFIG), "--data-dir", str(self._data_dir)),
                 *("--host", HOST, "--port", str(self._port)),
                 *("--workers", str(self._size.workers), "--jobs-per-worker", str(self._size.jobs_per_worker)),

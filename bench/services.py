@@ -10,7 +10,7 @@ from collections.abc import AsyncGenerator, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
-from bench.server import CONFIG, HOST, LAST_LINES, free_port
+from bench.server import CONFIG, HOST, LAST_LINES, SERVED_PYTHON, free_port
 from treadle.dev.readiness import until_ok
 from treadle.dev.servers import Servers
 from treadle.errors import TreadleError
@@ -60,17 +60,17 @@ def environment(servers: Servers, **settings: str) -> dict[str, str]:
 
 def service(name: str, log: Path, environment: dict[str, str]) -> AbstractAsyncContextManager[Process]:
     """Run one service; leaving the context stops it, unless it has ended."""
-    return module(f"treadle_{name}", log, environment)
+    return module(f"treadle_{name}", log, environment, python=SERVED_PYTHON)
 
 
 @asynccontextmanager
 async def module(
-    name: str, log: Path, environment: dict[str, str], *arguments: str
+    name: str, log: Path, environment: dict[str, str], *arguments: str, python: str = sys.executable
 ) -> AsyncGenerator[Process]:
     """Run a module as a process; leaving the context stops it, unless it has ended."""
     with log.open("wb") as out:
         process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", name, *arguments), env=environment, stdout=out, stderr=STDOUT
+            *(python, "-m", name, *arguments), env=environment, stdout=out, stderr=STDOUT
         )
     try:
         yield process
