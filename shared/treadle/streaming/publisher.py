@@ -16,7 +16,8 @@ from treadle.streaming.connection import AWAY, Link
 from treadle.streaming.limits import StreamLimits
 from treadle.streaming.writer import EventWriter
 
-# What comes within this time goes together. An attempt's first event that says more than that it has begun goes at once.
+# What comes within this time goes together. An attempt's first event that says more than that it has begun goes at once, and its
+# last one: somebody waits for each of them.
 COALESCE_SECS = 0.002
 
 

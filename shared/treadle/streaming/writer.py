@@ -134,6 +134,7 @@ class EventWriter:
             flushed: Future[None] | None = None if self.fenced else Future()
             self._flushed = flushed
             self._enlisted = flushed is not None
+            self.flush_at = 0.0
         if flushed is None:
             self._discard()
             return
