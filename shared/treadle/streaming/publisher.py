@@ -19,6 +19,8 @@ from treadle.streaming.writer import EventWriter
 # What comes within this time goes together. An attempt's first event that says more than that it has begun goes at once, and its
 # last one: somebody waits for each of them.
 COALESCE_SECS = 0.002
+# That an attempt has begun waits so long for what it says first, and goes with it.
+OPENING_SECS = 0.025
 
 
 class EventPublisher:
@@ -87,7 +89,7 @@ class EventPublisher:
     def _enlisted(self, writer: EventWriter) -> None:
         self._waiting[writer] = None
         if writer.opening:
-            writer.flush_at = asyncio.get_running_loop().time() + COALESCE_SECS
+            writer.flush_at = asyncio.get_running_loop().time() + OPENING_SECS
         self._wake.set()
 
     async def _run(self) -> None:
