@@ -21,7 +21,7 @@ from treadle_worker.slot import PULL_SECS
 
 # As the services have them when nothing else is set; the addresses are of no matter here.
 SETTINGS = Settings(database_uri="postgresql://", redis_uri="redis://", nats_url="nats://")
-# Pools open with one connection (`min_size=1` in db/pool.py and checkpoint/pool.py).
+# A pool for runs opens with one connection (`min_size=1` in db/pool.py), one for checkpoints and the store with none.
 FIRST = 1
 # Two connections to NATS: the slots', and the one of the thread that keeps leases (equipment.py, app.py).
 NATS_OF_WORKER = 2
@@ -71,13 +71,13 @@ def predict(fleet: Fleet) -> Prediction:
 def connections(fleet: Fleet) -> Prediction:
     """Connections of all processes to the servers, and of clients to the API."""
     w, a, s = fleet.workers, fleet.api_processes, fleet.schedulers
-    rest = w * (2 * FIRST + 1) + a * 2 * FIRST + s * 3 * FIRST
+    rest = w * (FIRST + 1) + a * FIRST + s * 2 * FIRST
     most = (
         w * (2 * fleet.pool_size + 1) + a * 2 * fleet.api_pool_size + s * (POOL_SIZE + REMOVALS_AT_ONCE + 1)
     )
     return {
         "Postgres connections, at rest": Quantity(
-            rest, "", "worker: 1 of each of two pools, 1 of the lease thread; API: 2; scheduler: 3"
+            rest, "", "worker: 1 of a pool, 1 of the lease thread; API: 1; scheduler: 2"
         ),
         "Postgres connections, at most": Quantity(
             most,

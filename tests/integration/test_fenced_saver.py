@@ -26,7 +26,7 @@ from tests.integration.accepting import accepted
 from treadle.checkpoint.fenced import FencedSaver
 from treadle.checkpoint.pool import ConnectionPool, checkpoint_pool
 from treadle.checkpoint.reaching import psycopg_errors
-from treadle.db.pool import Connection, Pool, connect_pool, transaction
+from treadle.db.pool import Connection, Pool, PoolWait, connect_pool, transaction
 from treadle.db.runs import HEARTBEAT, Lease, Outcome, Runs
 from treadle.errors import Fenced, Unavailable
 from treadle.model import Run
@@ -486,10 +486,11 @@ async def test_a_lost_database_is_told_apart_from_an_error_of_the_graph(
         await put(saver, run)
 
 
-async def test_a_postgres_that_is_away_at_the_start_is_named() -> None:
-    with pytest.raises(Unavailable, match="could not be reached while opening the checkpoint connections"):
-        async with checkpoint_pool("postgresql://nobody@127.0.0.1:1/none", size=1, service="test"):
-            raise AssertionError
+async def test_a_postgres_that_is_away_is_named_at_the_first_use() -> None:
+    away, wait = "postgresql://nobody@127.0.0.1:1/none", PoolWait(0.2, lambda: None)
+    async with checkpoint_pool(away, size=1, service="test", wait=wait) as pool:
+        with pytest.raises(Unavailable, match="could not be reached for checkpoints and the store"):
+            await pool.getconn()
 
 
 async def test_a_connection_that_ends_in_use_is_postgres_being_away_and_is_replaced(

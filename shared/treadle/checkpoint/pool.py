@@ -13,7 +13,7 @@ from psycopg.rows import dict_row
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from treadle.db.dsn import parse
-from treadle.db.pool import CONNECT_TIMEOUT_SECS, PoolWait, postgres_errors
+from treadle.db.pool import CONNECT_TIMEOUT_SECS, PoolWait
 from treadle.errors import Overloaded, Unavailable
 
 ConnectionPool = AsyncConnectionPool[Any]
@@ -67,19 +67,16 @@ def _has_ended(connection: AsyncConnection[Any]) -> bool:
 async def checkpoint_pool(
     dsn: str, *, size: int, service: str, wait: PoolWait | None = None
 ) -> AsyncGenerator[ConnectionPool]:
-    """Connections in autocommit mode, each statement its own transaction.
+    """Connections in autocommit mode, each statement its own transaction. There is none before the first use.
 
     Args:
         wait: after which its users get Overloaded, or Unavailable if connections are not made; None: as long as
             connecting may take.
-
-    Raises:
-        Unavailable: Postgres cannot be reached.
     """
     address, prepared = parse(dsn)
     pool = _BoundedPool(
         address,
-        min_size=1,
+        min_size=0,  # few processes use it: what runs write and read of checkpoints goes over the other pool
         max_size=size,
         open=False,
         timeout=CONNECT_TIMEOUT_SECS if wait is None else wait.secs,
@@ -91,16 +88,5 @@ async def checkpoint_pool(
         },
     )
     pool.bound = wait
-    try:
-        with postgres_errors("opening the checkpoint connections"):
-            await _open(pool)
+    async with pool:
         yield pool
-    finally:
-        await pool.close()
-
-
-async def _open(pool: ConnectionPool) -> None:
-    try:
-        await pool.open(wait=True, timeout=CONNECT_TIMEOUT_SECS)
-    except PoolTimeout as error:
-        raise TimeoutError(str(error)) from error
