@@ -28,7 +28,7 @@ AT_REST = Fleet(sessions=0, workers=2, jobs_per_worker=5, run_secs=math.inf, api
 @pytest.mark.parametrize(
     ("name", "value"),
     [
-        ("Postgres connections, at rest", 2 * 3 + 3 * 2 + 3),
+        ("Postgres connections, at rest", 2 * 2 + 3 * 1 + 2),
         ("Postgres connections, at most", 2 * 9 + 3 * 10 + 7),
         ("NATS connections", 4 + 3 + 1),
         ("Redis connections", 4 + 3),
