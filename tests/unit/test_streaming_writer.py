@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 
 import pytest
 
@@ -33,6 +34,24 @@ def test_a_batch_stays_the_same_until_its_outcome_is_known() -> None:
     entry = writer.cut()
     writer.write("values", b"{}")
     assert writer.cut() is entry
+
+
+def test_what_an_attempt_says_first_does_not_wait_for_company() -> None:
+    writer = a_writer()
+    writer.write("metadata", b"{}")
+    writer.flush_at = math.inf  # as the publisher has it wait
+    writer.write("values", b"{}")
+    assert writer.flush_at == 0.0
+
+
+async def test_the_end_does_not_wait_for_company() -> None:
+    writer = a_writer(StreamLimits(close_secs=0.1))
+    writer.write("metadata", b"{}")
+    writer.flush_at = math.inf
+    closing = asyncio.create_task(writer.close({"status": "success"}))
+    await asyncio.sleep(0)
+    assert writer.flush_at == 0.0
+    await closing
 
 
 def test_a_full_buffer_drops_new_events_and_counts_them() -> None:

@@ -32,6 +32,19 @@ from treadle.streaming.event import stream_key
 pytestmark = pytest.mark.timeout(60)
 
 
+async def test_the_news_that_an_attempt_has_begun_goes_with_what_it_says_first(
+    publisher: EventPublisher, hub: EventHub, redis: Redis, run_id: UUID
+) -> None:
+    writer = publisher.writer(run_id, 1, held)
+    async with hub.watch(run_id) as live:
+        writer.write("metadata", b"{}")
+        await asyncio.sleep(0)  # the publisher hears of it
+        writer.write("values", b"{}")
+        await take(live, 2)
+    assert await redis.xlen(stream_key(run_id)) == 1
+    await writer.close(SUCCESS)
+
+
 async def test_a_takeover_announces_the_new_attempt(
     publisher: EventPublisher, hub: EventHub, run_id: UUID
 ) -> None:
