@@ -12,11 +12,12 @@ from bench.load import Figures
 from bench.server import SERVED_PYTHON
 
 KIB, MIB = 1024, 1024**2
-SERVICES = ("treadle_api", "treadle_worker", "treadle_scheduler")
+WITH_GRAPHS = ("api", "worker")
+SERVICES = (*WITH_GRAPHS, "scheduler")
 # What the benchmark's graphs take in a process that has all of a service already, langgraph among it.
 GRAPHS = """
 import psutil
-import {service}.__main__
+import treadle_{service}.__main__
 process = psutil.Process()
 before = process.memory_info().rss
 from bench import graphs
@@ -26,13 +27,15 @@ print(process.memory_info().rss - before)
 
 async def at_rest(dev: psutil.Process) -> Figures:
     """MiB of each service, without the user's graphs; of several processes of one service, those of the largest."""
-    whole = {service: max(resident(each) for each in processes(dev, service)) / MIB for service in SERVICES}
-    # The scheduler has no graphs.
-    graphs = {service: await graphs_in(service) / MIB for service in SERVICES[:2]}
+    whole = {
+        service: max(resident(each) for each in processes(dev, f"treadle_{service}")) / MIB
+        for service in SERVICES
+    }
+    graphs = {service: await graphs_in(service) / MIB for service in WITH_GRAPHS}
     return {
-        f"{service.removeprefix('treadle_')}_mib": taken - graphs.get(service, 0.0)
-        for service, taken in whole.items()
-    } | {f"graphs_in_{service.removeprefix('treadle_')}_mib": taken for service, taken in graphs.items()}
+        **{f"{service}_mib": taken - graphs.get(service, 0.0) for service, taken in whole.items()},
+        **{f"graphs_in_{service}_mib": taken for service, taken in graphs.items()},
+    }
 
 
 async def graphs_in(service: str) -> int:
