@@ -24,6 +24,7 @@ from tests.chaos.thread.races import Round, play, rounds
 from tests.chaos.thread.scene import Scene
 from treadle.dev.servers import temporary_servers
 from treadle.migrate import migrate
+from treadle_worker.endings import Lost
 
 EXAMPLES = int(os.environ.get("CHAOS_EXAMPLES", "25"))
 STEPS = 40
@@ -95,6 +96,28 @@ def test_a_question_is_as_it_was_when_the_answer_after_which_it_was_asked_anew_i
             if answer == answers:
                 await scene.do(Cancel(scene.run_id(0), "rollback"))
             await scene.finish(scene.hands[0], claim_next=True)
+        await scene.check()
+        await scene.come_to_rest()
+        await scene.clear_away()
+
+    loop.run_until_complete(life(Scene(bench)))
+
+
+@pytest.mark.parametrize("status", ["timeout", "interrupted"])
+def test_an_attempt_whose_run_was_taken_over_is_lost_when_it_is_stopped(
+    loop: asyncio.AbstractEventLoop, bench: Bench, status: str
+) -> None:
+    """Invariant: what it put is refused, and with it what it would say of the run's end."""
+
+    async def life(scene: Scene) -> None:
+        await scene.begin(asked=False)
+        await scene.do(scene.new("enqueue", "plain"))
+        await scene.pull_and_look()
+        lost = scene.hands[0]
+        await scene.take_over(lost)
+        await scene.step(lost)
+        await scene.stop(lost, status)
+        assert isinstance(lost.ended, Lost)
         await scene.check()
         await scene.come_to_rest()
         await scene.clear_away()

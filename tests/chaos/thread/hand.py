@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable
 from contextlib import suppress
 from typing import Any, cast
 
@@ -102,7 +103,7 @@ class Hand:
         assert self._attempt is not None
         await self.let_go()
         error = CANCELLED if status == "interrupted" else {"error": "RunTimeout", "message": "as asked for"}
-        self.ended = Ended(await self._attempt.stopped(status, error))
+        self.ended = await _unless_lost(self._attempt.stopped(status, error))
 
     async def let_go(self) -> None:
         """Break the graph off and say nothing: the worker hands the run back, or dies."""
@@ -139,8 +140,16 @@ class Hand:
             return Lost()
         except Exception as error:  # noqa: BLE001 - whatever a graph raises is its outcome
             failure = {"error": type(error).__name__, "message": str(error)}
-            return Ended(await self._attempt.stopped("error", failure))
-        return Ended(await self._attempt.succeeded())
+            return await _unless_lost(self._attempt.stopped("error", failure))
+        return await _unless_lost(self._attempt.succeeded())
+
+
+async def _unless_lost(outcome: Awaitable[Outcome]) -> Ended | Lost:
+    """Whoever reads what a graph left may hear that another attempt has the run: what it put a moment ago was refused."""
+    try:
+        return Ended(await outcome)
+    except Fenced:
+        return Lost()
 
 
 def decoded(data: bytes | None) -> Any:

@@ -175,9 +175,7 @@ class Scene:
         await self._see_what_is_kept(hand)
         entries = {f"{run_id} {step}" for run_id, step, _ in self.bench.begun[begun:]}
         assert not (self._on(hand) and entries & set(committed)), "what was committed begins again"
-        if isinstance(hand.ended, Lost):
-            assert not self._on(hand), "the newest attempt was refused"
-            self.hands.remove(hand)
+        self._see_whether_lost(hand)
 
     async def run_to_the_end(self, hand: Hand) -> None:
         while hand.ended is None:
@@ -187,6 +185,13 @@ class Scene:
         """Its worker breaks it off: it is cancelled, or has had its time."""
         await hand.stop(status)
         await self._see_what_is_kept(hand)
+        self._see_whether_lost(hand)
+
+    def _see_whether_lost(self, hand: Hand) -> None:
+        """A worker that was refused has nothing more to do with the run."""
+        if isinstance(hand.ended, Lost):
+            assert not self._on(hand), "the newest attempt was refused"
+            self.hands.remove(hand)
 
     def _on(self, hand: Hand) -> bool:
         return self.model.newest(hand.run.run_id, hand.run.attempt) is not None
