@@ -30,6 +30,7 @@ from langgraph.checkpoint.base import (
 from langgraph.checkpoint.serde.types import (
     _DeltaSnapshot,  # pyright: ignore[reportPrivateUsage]
 )
+from langgraph.constants import START
 
 from treadle import json
 from treadle.checkpoint import writing
@@ -46,6 +47,8 @@ from treadle.telemetry import conventions
 from treadle.telemetry.tracing import Tracing
 
 _NO_SPAN = nullcontext()
+# langgraph's path of a graph's first task, which only passes the input on: what it did is no loss.
+_PASSES_INPUT_ON = f"~__pregel_pull, {START}"
 # What langgraph's serialiser raises for a value that it cannot encode: ormsgpack's own error is a TypeError.
 ENCODE_ERRORS = (TypeError, ValueError, AttributeError, RecursionError)
 
@@ -185,7 +188,8 @@ class FencedSaver(DirectSaver):
         configurable = cast("dict[str, Any]", config).get("configurable", {})
         thread_id, ns = str(configurable["thread_id"]), str(configurable.get("checkpoint_ns", ""))
         place = (thread_id, ns, configurable["checkpoint_id"], task_id, task_path)
-        self._done.unasked = True
+        if task_path != _PASSES_INPUT_ON:
+            self._done.unasked = True
         kept = without_partial_writes(writes)
         rows = [
             Write(*place, WRITES_IDX_MAP.get(channel, number), channel, *dumped)

@@ -5,118 +5,48 @@ from __future__ import annotations
 import asyncio
 import math
 import operator
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator
 from datetime import timedelta
 from typing import Annotated, Any, TypedDict, cast
-from uuid import UUID, uuid4
 
 import pytest
 from langchain_core.runnables import RunnableConfig
-from langgraph.checkpoint.base import Checkpoint, empty_checkpoint
 from langgraph.checkpoint.conformance import checkpointer_test, validate
 from langgraph.checkpoint.postgres.aio import AsyncPostgresSaver
-from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
-from langgraph.checkpoint.serde.types import ERROR, INTERRUPT
+from langgraph.checkpoint.serde.types import ERROR
 from langgraph.graph import START, StateGraph
 from langgraph.types import Command
 
 from tests.e2e.steps import eventually
 from tests.graphs.answers import AnswersState, interview
-from tests.integration.accepting import accepted
+from tests.integration.fenced_saver.writes import (
+    EVERY_WRITE,
+    LEASE,
+    Write,
+    checkpoint_with,
+    claimed,
+    config_of,
+    end_lease,
+    late,
+    put,
+    put_writes,
+    saver_of,
+    stored,
+)
 from treadle.checkpoint.fenced import FencedSaver
 from treadle.checkpoint.pool import ConnectionPool, checkpoint_pool
 from treadle.checkpoint.reaching import psycopg_errors
-from treadle.db.pool import Connection, Pool, PoolWait, connect_pool, transaction
-from treadle.db.runs import HEARTBEAT, Lease, Outcome, Runs
+from treadle.db.pool import Pool, PoolWait, connect_pool, transaction
+from treadle.db.runs import HEARTBEAT, Outcome, Runs
 from treadle.errors import Fenced, Unavailable
 from treadle.model import Run
 
-LEASE = Lease("worker", secs=30, max_crashes=10)
 # Long enough for a statement to have come back, had nothing held it.
 HELD_SECS = 0.3
-
-Write = Callable[[FencedSaver, Run], Awaitable[Any]]
 
 
 class WordsState(TypedDict):
     words: Annotated[list[str], operator.add]
-
-
-@pytest.fixture
-async def checkpoints(dsn: str) -> AsyncGenerator[ConnectionPool]:
-    async with checkpoint_pool(dsn, size=4, service="test") as pool:
-        yield pool
-
-
-@pytest.fixture
-def runs(pool: Pool) -> Runs:
-    return Runs(pool)
-
-
-@pytest.fixture
-async def run(pool: Pool, runs: Runs) -> Run:
-    """A run that a worker has claimed."""
-    thread_id = uuid4()
-    await accepted(pool, thread_id)
-    return await claimed(runs, thread_id)
-
-
-async def claimed(runs: Runs, thread_id: UUID) -> Run:
-    run = (await runs.claim(thread_id, LEASE)).run
-    assert run is not None
-    return run
-
-
-async def end_lease(pool: Pool, run: Run) -> None:
-    """As if the run's worker had been silent for too long."""
-    ended = "update treadle.lease set lease_until = clock_timestamp() - interval '1 s' where run_id = $1"
-    await pool.execute(ended, run.run_id)
-
-
-def saver_of(checkpoints: ConnectionPool, pool: Pool, run: Run) -> FencedSaver:
-    return FencedSaver(checkpoints, pool, run.run_id, run.attempt)
-
-
-def config_of(run: Run, checkpoint_id: str | None = None) -> RunnableConfig:
-    place = {"thread_id": str(run.thread_id), "checkpoint_ns": ""}
-    return {"configurable": place if checkpoint_id is None else {**place, "checkpoint_id": checkpoint_id}}
-
-
-def checkpoint_with(**values: Any) -> Checkpoint:
-    return {**empty_checkpoint(), "channel_values": values, "channel_versions": dict.fromkeys(values, "1")}
-
-
-def late(checkpoints: ConnectionPool, writer: Connection, run: Run) -> FencedSaver:
-    """A saver whose writes stay uncommitted, since they go over a connection in a transaction."""
-    return FencedSaver(checkpoints, writer, run.run_id, run.attempt)
-
-
-# Every way in which a run writes
-
-
-async def put(saver: FencedSaver, run: Run) -> RunnableConfig:
-    """A checkpoint with a value of its own and one that goes to the blobs."""
-    versions: dict[str, str | int | float] = {"plain": "1", "blob": "1"}
-    return await saver.aput(config_of(run), checkpoint_with(plain="x", blob=["y"]), {"step": 1}, versions)
-
-
-async def put_writes(saver: FencedSaver, run: Run) -> None:
-    await saver.aput_writes(config_of(run, str(uuid4())), [("blob", ["y"])], "task")
-
-
-async def put_special_writes(saver: FencedSaver, run: Run) -> None:
-    """Errors and interrupts of a task: these replace what was there."""
-    await saver.aput_writes(config_of(run, str(uuid4())), [(INTERRUPT, "y")], "task")
-
-
-EVERY_WRITE = pytest.mark.parametrize("write", [put, put_writes, put_special_writes])
-
-
-async def stored(pool: Pool, run: Run) -> int:
-    """How many rows the thread has in all checkpoint tables."""
-    tables = ("checkpoints", "checkpoint_blobs", "checkpoint_writes")
-    count = " + ".join(f"(select count(*) from {table} where thread_id = $1)" for table in tables)
-    return await pool.fetchval(f"select {count}", str(run.thread_id))
 
 
 # It is the stock saver
@@ -212,92 +142,6 @@ async def test_the_time_of_each_write_is_observed(checkpoints: ConnectionPool, p
 
     assert len(seconds) == 2
     assert all(0 < value < 5 for value in seconds)
-
-
-# Deferred
-
-
-@pytest.fixture
-async def deferred(checkpoints: ConnectionPool, pool: Pool, run: Run, statements: list[float]) -> FencedSaver:
-    return FencedSaver(checkpoints, pool, run.run_id, run.attempt, statements.append, deferred=True)
-
-
-@pytest.fixture
-def statements() -> list[float]:
-    """The seconds that each statement took which writes."""
-    return []
-
-
-async def test_what_comes_in_one_moment_is_one_statement(
-    deferred: FencedSaver, pool: Pool, run: Run, statements: list[float]
-) -> None:
-    await put(deferred, run)
-    await put_writes(deferred, run)
-    await put(deferred, run)
-    assert (await stored(pool, run), statements) == (0, [])
-
-    await deferred.written()
-
-    # Two checkpoints with one value between them, of the same version, and a write.
-    assert (await stored(pool, run), len(statements)) == (4, 1)
-
-
-async def test_what_nodes_have_done_is_committed_before_others_hear_of_the_next_one(
-    deferred: FencedSaver, pool: Pool, run: Run, statements: list[float]
-) -> None:
-    await put(deferred, run)
-    await deferred.done_is_written()
-    assert (await stored(pool, run), statements) == (0, [])  # no node has done anything yet
-
-    await put_writes(deferred, run)
-    await deferred.done_is_written()
-    assert (await stored(pool, run), len(statements)) == (3, 1)
-
-
-async def test_what_nodes_have_done_is_committed_also_where_langgraph_has_made_a_clone(
-    deferred: FencedSaver, pool: Pool, run: Run
-) -> None:
-    """As with LANGGRAPH_STRICT_MSGPACK: the graph has the clone, the worker asks the saver."""
-    deferred.serde = JsonPlusSerializer(allowed_msgpack_modules=[("somewhere", "Thing")])
-    clone = deferred.with_allowlist([("elsewhere", "Thing")])
-    assert isinstance(clone, FencedSaver)
-    assert clone is not deferred
-    await put_writes(clone, run)
-
-    await deferred.done_is_written()
-
-    assert await stored(pool, run) == 1
-
-
-async def test_it_reads_what_it_has_put(deferred: FencedSaver, run: Run) -> None:
-    written = await put(deferred, run)
-
-    found = await deferred.aget_tuple(config_of(run))
-
-    assert found is not None
-    assert found.config == written
-    assert [each.config async for each in deferred.alist(config_of(run))] == [written]
-
-
-async def test_a_question_is_never_deferred(deferred: FencedSaver, pool: Pool, run: Run) -> None:
-    """It is there before anybody can be told of it, and so is what came before it."""
-    await put_writes(deferred, run)
-    await put_special_writes(deferred, run)
-
-    assert await stored(pool, run) == 2
-
-
-async def test_the_fence_is_told_to_whoever_waits_and_with_the_next_write(
-    deferred: FencedSaver, pool: Pool, runs: Runs, run: Run
-) -> None:
-    await put(deferred, run)
-    await runs.finish(run, Outcome(status="success", resting="idle"), LEASE, claim_next=False)
-
-    with pytest.raises(Fenced):
-        await deferred.written()
-    with pytest.raises(Fenced):
-        await put(deferred, run)
-    assert await stored(pool, run) == 0
 
 
 # The fence
