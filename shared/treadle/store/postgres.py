@@ -15,7 +15,7 @@ import asyncio
 import copy
 from collections.abc import AsyncGenerator, Generator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
-from typing import Any, Literal, Self, cast
+from typing import Any, ClassVar, Literal, Self, cast
 from uuid import UUID
 
 from langchain_core.embeddings import Embeddings
@@ -55,6 +55,10 @@ class PostgresStore(AsyncPostgresStore):
         fields: where the text is in a value.
     """
 
+    # What gathers operations, of all stores: asyncio has no hold of a task that waits, and the garbage collector would destroy it together
+    # with a store in a circle of references, before it is cancelled.
+    _gathering: ClassVar[set[asyncio.Task[None]]] = set()
+
     def __init__(
         self,
         pool: ConnectionPool,
@@ -86,6 +90,13 @@ class PostgresStore(AsyncPostgresStore):
         own._attempt = run_id, attempt  # noqa: SLF001 - its own
         own._aqueue, own._task = asyncio.Queue(), None  # noqa: SLF001 - begun with the first operation
         return own
+
+    def _ensure_task(self) -> None:
+        super()._ensure_task()
+        task = cast("asyncio.Task[None] | None", self._task)
+        if task is not None and task not in self._gathering:
+            self._gathering.add(task)
+            task.add_done_callback(self._gathering.discard)
 
     def __del__(self) -> None:
         """As the stock store's, but from any thread: a node may have been the last to hold it."""

@@ -1,0 +1,37 @@
+"""Each run has a store of its own, which goes when nobody holds it any more."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+from typing import Any
+from uuid import uuid4
+
+from treadle.checkpoint.pool import checkpoint_pool
+from treadle.store.postgres import PostgresStore
+
+
+def gathering() -> int:
+    """How many stores wait for operations."""
+    return sum("langgraph/store" in str(task.get_stack(limit=1)) for task in asyncio.all_tasks())
+
+
+async def test_a_store_that_goes_with_a_circle_of_references_ends_what_it_has_begun(dsn: str) -> None:
+    """asyncio says "Task was destroyed but it is pending!" of what the garbage collector finds before it has ended."""
+    said: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: said.append(context))
+    async with checkpoint_pool(dsn, size=1, service="test") as pool:
+        shared = PostgresStore(pool)
+        store = shared.fenced(uuid4(), 1)
+        assert await store.aget(("a",), "b") is None
+        assert gathering() == 2
+        circle: list[Any] = [store]
+        circle.append(circle)
+        del store, circle
+
+        gc.collect()
+        async with asyncio.timeout(10):
+            while gathering() > 1:  # noqa: ASYNC110 - the task has nobody to tell
+                await asyncio.sleep(0)
+
+    assert said == []
