@@ -19,7 +19,7 @@ from hypothesis.stateful import run_state_machine_as_test
 
 from tests.chaos.thread.bench import Bench, open_bench
 from tests.chaos.thread.machine import ThreadMachine
-from tests.chaos.thread.operations import Cancel
+from tests.chaos.thread.operations import Cancel, DeleteRun
 from tests.chaos.thread.races import Round, play, rounds
 from tests.chaos.thread.scene import Scene
 from treadle.dev.servers import temporary_servers
@@ -118,6 +118,28 @@ def test_an_attempt_whose_run_was_taken_over_is_lost_when_it_is_stopped(
         await scene.step(lost)
         await scene.stop(lost, status)
         assert isinstance(lost.ended, Lost)
+        await scene.check()
+        await scene.come_to_rest()
+        await scene.clear_away()
+
+    loop.run_until_complete(life(Scene(bench)))
+
+
+def test_a_run_finds_nothing_of_one_that_was_removed_as_the_run_between_them_ended(
+    loop: asyncio.AbstractEventLoop, bench: Bench
+) -> None:
+    """The one between them had read the values by then, and leaves them on the thread."""
+
+    async def life(scene: Scene) -> None:
+        await scene.begin(asked=False)
+        await scene.do(scene.new("enqueue", "plain"))
+        await scene.serve()
+        await scene.do(scene.new("enqueue", None))
+        await scene.pull_and_look()
+        await scene.run_to_the_end(scene.hands[0])
+        await scene.do(scene.new("enqueue", "plain"))
+        await scene.do(DeleteRun(scene.run_id(2)))
+        await scene.finish(scene.hands[0], claim_next=True)
         await scene.check()
         await scene.come_to_rest()
         await scene.clear_away()

@@ -82,6 +82,8 @@ async def test_a_process_that_dies_is_started_again_and_all_end_together(stack: 
         dead, other = children(api)
 
         dead.kill()
+        # Its socket goes with it: a client that came before would be reset.
+        await asyncio.to_thread(dead.wait, 10)
         async with httpx.AsyncClient(base_url=api.url) as client:
             assert (await client.get("/ok")).status_code == 200
         await ready(api, 3)

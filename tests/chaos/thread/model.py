@@ -44,6 +44,8 @@ class ModelRun:
     cancel: str | None = None
     lease: ModelLease | None = None
     error: str | None = None
+    # Another run was removed while it was on: what it has read of the thread may be gone.
+    outlived: bool = False
 
     @property
     def active(self) -> bool:
@@ -165,6 +167,8 @@ class ThreadModel:
             return "active"
         self.truthful = False
         self.runs.remove(run)
+        for other in self.runs:
+            other.outlived |= other.status == "running"
         back = self._let_go_of(run_id)
         self.kept = self.kept.without(run_id).restored(back)
         self.found = {each: kept.without(run_id).restored(back) for each, kept in self.found.items()}
@@ -208,7 +212,7 @@ class ThreadModel:
             self.resting, self.error = left.resting, left.error
             self.values = self.values if left.values is None else left.values
             self.interrupts = self.interrupts if left.interrupts is None else left.interrupts
-            self.truthful = left.values is not None
+            self.truthful = left.values is not None and not run.outlived
         ended = [(run_id, status, attempt)]
         return Answer("idle", None, tuple(ended)) if who is None else self._take_next(who, ended)
 
