@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import subprocess
+import sys
 from importlib import metadata
 from pathlib import Path
 
@@ -53,9 +54,15 @@ def this_machine() -> Machine:
         cores=_cores(),
         memory_gb=round(psutil.virtual_memory().total / 1e9, 1),
         load_before=round(psutil.getloadavg()[0], 2),
-        python=f"{platform.python_implementation()} {platform.python_version()}",
+        python=_python(),
         packages={name: version for name in PACKAGES if (version := _version(name))},
     )
+
+
+def _python() -> str:
+    """The interpreter, and whether the distribution built it: theirs are a tenth faster than what a version manager builds."""
+    builder = " of the system" if sys.base_prefix == "/usr" else ""
+    return f"{platform.python_implementation()} {platform.python_version()}{builder}"
 
 
 def this_source() -> Source:

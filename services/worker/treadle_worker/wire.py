@@ -25,7 +25,7 @@ class WireFormat:
 
     def events(self, namespace: Sequence[str], mode: str, payload: Any) -> Iterator[Wire]:
         """The events of one chunk; the namespace of a subgraph is appended to their names."""
-        suffix = "".join(f"|{part}" for part in namespace)
+        suffix = "|".join(("", *namespace))
         if mode == "messages":
             yield from self._messages(suffix, payload)
         elif mode == "checkpoints":
