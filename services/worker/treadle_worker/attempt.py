@@ -108,10 +108,9 @@ class Attempt:
         wire = WireFormat(self._modes)
         wanted = {GRAPH_MODES[mode] for mode in self._modes if mode in GRAPH_MODES}
         async for namespace, mode, payload in self._chunks():
-            if mode in TOLD_BY_NODES:
-                await self._saver.done_is_written()
-            elif mode == "values" and not namespace:
+            if mode == "values" and not namespace:
                 self._keep(payload)
+            await self._commit_before(mode)
             if mode in wanted or mode == "events":
                 yield wire.events(namespace, mode, payload)
 
@@ -135,12 +134,15 @@ class Attempt:
     async def _kept(self, parts: AsyncGenerator[Part]) -> AsyncGenerator[Part]:
         async with aclosing(parts):
             async for part in parts:
-                if part["type"] in TOLD_BY_NODES:
-                    await self._saver.done_is_written()
-                elif part["type"] == "values" and not part["ns"]:
+                await self._commit_before(part["type"])
+                if part["type"] == "values" and not part["ns"]:
                     self._values = part["data"]
                     self._interrupts += part["interrupts"]
                 yield part
+
+    async def _commit_before(self, mode: str) -> None:
+        if mode in TOLD_BY_NODES:
+            await self._saver.done_is_written()
 
     def _keep(self, values: Any) -> None:
         """The newest values, and each interrupt on the way: it is told once, and values without it may follow."""
