@@ -3,6 +3,7 @@
 # make chaos   rounds of load under faults; nothing may be lost, doubled or out of order   [SEED= ARGS="--rounds 5"]
 #              `make chaos-deep` plays each fault by itself, and many histories of a thread against their model
 # make lint    ruff and pyright
+# make audit   ask OSV for known vulnerabilities of what requirements.lock names; passes where it cannot be reached
 # make bench   measure speed beside bare langgraph, judge it, write bench/results.md       [PEER_URL= ARGS="--rounds 1"]
 # make docs    write docs/settings.md and docs/asyncapi.json from the code
 # make lock    write the lock files from pyproject.toml                                     [ARGS=--upgrade]
@@ -32,7 +33,7 @@ COMPILE = $(BIN)/uv pip compile pyproject.toml --quiet --universal --generate-ha
 	--no-emit-index-url --custom-compile-command "make lock" --group build $(ARGS)
 
 .DELETE_ON_ERROR:
-.PHONY: dev test chaos chaos-deep js lint bench docs lock lock-js clean
+.PHONY: dev test chaos chaos-deep js lint audit bench docs lock lock-js clean
 
 dev: $(RUNTIME)
 	$(BIN)/treadle dev --config examples/langgraph.json --port $(PORT) --data-dir $(DATA_DIR) $(ARGS)
@@ -53,6 +54,9 @@ lint: $(DEV)
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/pyright --pythonpath $(BIN)/python
+
+audit: $(DEV)
+	$(BIN)/python .ci/audit.py
 
 bench: $(DEV) $(SERVED)/.stamp
 	SERVED_PYTHON=$(SERVED)/python $(BIN)/python -m bench $(ARGS)

@@ -40,6 +40,7 @@ class Receiver(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), _Collect)
         self.spans: list[Received] = []
         self.content_types: set[str] = set()
+        self.bodies: list[bytes] = []
         self.paused = threading.Event()
         self.resumed = threading.Event()
 
@@ -62,6 +63,7 @@ class _Collect(BaseHTTPRequestHandler):
         if receiver.paused.is_set():
             receiver.resumed.wait(30)
         receiver.content_types.add(f"{self.path} {self.headers['Content-Type']}")
+        receiver.bodies.append(body)
         receiver.spans.extend(_decoded(ExportTraceServiceRequest.FromString(body)))
         self.send_response(200)
         self.send_header("Content-Type", "application/x-protobuf")

@@ -20,7 +20,8 @@ from treadle.dev.servers import Servers, temporary_servers
 from treadle.migrate import migrate
 
 GRAPHS = Path(__file__).parent / "graphs" / "langgraph.json"
-READY_SECS = 30.0
+# Imports alone take a service some seconds of CPU, which many start together.
+READY_SECS = 60.0
 STOP_SECS = 20.0
 DYING_SECS = 2.0
 

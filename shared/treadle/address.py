@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import SplitResult, urlsplit, urlunsplit
 
 # Between addresses. A comma alone may be part of a password.
 BETWEEN = re.compile(r",\s*(?=[a-z][a-z0-9+.-]*://)")
@@ -17,7 +17,9 @@ def without_password(url: str) -> str:
 
 
 def _one_without_password(url: str) -> str:
-    parts = urlsplit(url)
+    parts = _parts(url)
+    if parts is None:
+        return f"{url.partition('://')[0]}://***"
     credentials, at, host = parts.netloc.rpartition("@")
     user, colon, _ = credentials.partition(":")
     if colon:
@@ -27,3 +29,17 @@ def _one_without_password(url: str) -> str:
     # A password may also stand among the parameters (`?password=`): only the place of a socket is shown.
     query = "&".join(item for item in parts.query.split("&") if item.startswith("host="))
     return urlunsplit((parts.scheme, f"{credentials}{at}{host}", parts.path, query, ""))
+
+
+def _parts(url: str) -> SplitResult | None:
+    """None: the password has signs in it that had to be escaped, and may be anywhere in the parts."""
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return None
+    behind = (
+        f"{parts.path}{parts.fragment}"
+        if "@" in parts.netloc
+        else f"{parts.path}{parts.fragment}{parts.query}"
+    )
+    return None if "@" in behind else parts

@@ -75,6 +75,18 @@ class NotSerializable(TreadleError):
     status = 422
 
 
+class EncryptionFailed(TreadleError):
+    """What is kept encrypted could not be encrypted or read; the message names the setting."""
+
+
+class PriorityFailed(TreadleError):
+    """The function of langgraph.json that says which runs go first failed, or returned what is no priority."""
+
+
+class Unreadable(TreadleError):
+    """Postgres holds a value that is not read: in a format that is not allowed, or broken. The message says which."""
+
+
 class Fenced(TreadleError):
     """A write of a run was refused: the run belongs to a newer attempt, or has ended."""
 
@@ -96,6 +108,13 @@ class Overloaded(Unavailable):
 
 class QueueFull(TreadleError):
     """As many runs wait as may; nothing was accepted. The message names the limit."""
+
+    status = 429
+    retry_after_secs = 5
+
+
+class TooManyStreams(TreadleError):
+    """A client has as many answers open as it may; nothing was done. The message names the limit."""
 
     status = 429
     retry_after_secs = 5

@@ -6,6 +6,7 @@ Safe to run from many processes at once: they take turns under an advisory lock.
 from __future__ import annotations
 
 import asyncio
+import logging
 from importlib import resources
 from typing import NamedTuple
 
@@ -17,15 +18,34 @@ from treadle.db.pool import Connection, Pool, connect, postgres_errors
 from treadle.errors import Unavailable
 from treadle.patience import patiently
 
+log = logging.getLogger(__name__)
+
 # "treadle" in ASCII, as the key of the advisory lock.
 LOCK = 0x74726561646C65
 TURN_SECS = 0.1
+# How long a step waits for a lock at first. It is less than Postgres' deadlock_timeout (1 s): whoever waits for it in turn, in a
+# circle, is let through before Postgres breaks the circle at the writer's cost. Then ever longer: Postgres sends away an
+# autovacuum that is in the way only after that second.
+LOCK_SECS = 0.3
+MOST_LOCK_SECS = 5.0
 
 
 class Migration(NamedTuple):
+    """One step. Those whose names end so build indexes while others write, which Postgres does outside of transactions only:
+    their statements are applied one by one, and again from the first if that was broken off.
+    """
+
     version: int
     name: str
     sql: str
+
+    @property
+    def concurrent(self) -> bool:
+        return self.name.endswith("_concurrently.sql")
+
+    @property
+    def statements(self) -> list[str]:
+        return [part for part in self.sql.split(";\n") if part.strip()]
 
 
 def migrations() -> list[Migration]:
@@ -113,12 +133,41 @@ async def _apply(connection: asyncpg.Connection) -> list[str]:
         )
     done: list[str] = []
     for migration in await _missing(connection):
-        async with connection.transaction():
-            await connection.execute(migration.sql)
-            await connection.execute(
-                "insert into treadle.migration (version, name) values ($1, $2)",
-                migration.version,
-                migration.name,
-            )
+        await apply(connection, migration)
         done.append(migration.name)
     return done
+
+
+async def apply(connection: Connection, migration: Migration) -> None:
+    """Take one step, all of it or nothing; of a concurrent one, as much as can be done again.
+
+    A step that cannot have a lock gives back those that it has, for those who write meanwhile, and tries again.
+    """
+    if migration.concurrent:
+        for statement in migration.statements:
+            await connection.execute(statement)
+        await _note(connection, migration)
+        return
+    lock_secs = LOCK_SECS
+    while not await _applied(connection, migration, lock_secs):
+        log.info("%s: waits for locks that others hold", migration.name)
+        await asyncio.sleep(lock_secs)
+        lock_secs = min(2 * lock_secs, MOST_LOCK_SECS)
+
+
+async def _applied(connection: Connection, migration: Migration, lock_secs: float) -> bool:
+    """Whether all locks could be had."""
+    try:
+        async with connection.transaction():
+            await connection.execute(f"set local lock_timeout = '{lock_secs * 1000:.0f}ms'")
+            await connection.execute(migration.sql)
+            await _note(connection, migration)
+    except (asyncpg.LockNotAvailableError, asyncpg.DeadlockDetectedError):
+        return False
+    return True
+
+
+async def _note(connection: Connection, migration: Migration) -> None:
+    await connection.execute(
+        "insert into treadle.migration (version, name) values ($1, $2)", migration.version, migration.name
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 from enum import StrEnum
 from functools import lru_cache
@@ -10,6 +11,8 @@ from uuid import UUID, uuid5
 
 import msgspec
 
+# Of whoever is in none, and of all that was made before there were tenants.
+DEFAULT_TENANT = "default"
 # A graph's default assistant has a name-based id, so that every server and client derives the same.
 ASSISTANT_NAMESPACE = UUID("6ba7b821-9dad-11d1-80b4-00c04fd430c8")
 
@@ -50,7 +53,7 @@ class MultitaskStrategy(StrEnum):
 
 
 # Kept with a run for Treadle's own use, and not shown.
-PRIVATE_KWARGS = frozenset({"trace", "protocol", "authenticated", "continues", "asked_by"})
+PRIVATE_KWARGS = frozenset({"tenant", "trace", "protocol", "authenticated", "continues", "asked_by"})
 
 
 OnMissed = Literal["once", "skip"]
@@ -82,6 +85,16 @@ class Run(Record, frozen=True, kw_only=True):
     started_at: datetime | None
     ended_at: datetime | None
 
+    @property
+    def tenant(self) -> str:
+        """Whose its thread is."""
+        return tenant_of(self.kwargs)
+
+
+def tenant_of(kwargs: Mapping[str, Any]) -> str:
+    """The tenant of a run with these kwargs."""
+    return kwargs.get("tenant") or DEFAULT_TENANT
+
 
 class Ttl(msgspec.Struct, frozen=True):
     """How long a thread is kept after the last thing that happened on it, and what is done then.
@@ -105,6 +118,7 @@ class Thread(Record, frozen=True, kw_only=True):
     updated_at: datetime
     state_updated_at: datetime
     stateless: bool
+    tenant: str
     ttl_strategy: Literal["delete", "keep_latest"] | None
     ttl_minutes: float | None
     expires_at: datetime | None
@@ -119,6 +133,9 @@ class Assistant(Record, frozen=True, kw_only=True):
     context: dict[str, Any]
     metadata: dict[str, Any]
     version: int
+    tenant: str
+    # Everybody's to read and to run; the default one of a graph.
+    shared: bool
     # Never the same again once anything of the assistant has changed.
     revision: UUID
     created_at: datetime
@@ -156,6 +173,8 @@ class Cron(Record, frozen=True, kw_only=True):
     on_missed: OnMissed
     payload: dict[str, Any]
     metadata: dict[str, Any]
+    tenant: str
+    asking: dict[str, Any] | None
     next_run_date: datetime | None
     created_at: datetime
     updated_at: datetime

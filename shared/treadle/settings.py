@@ -24,9 +24,19 @@ Seconds = Meta(gt=0, le=YEAR_SECS)
 SecondsOrNone = Meta(ge=0, le=YEAR_SECS)
 # A host name, address or nothing, and perhaps a port.
 HOST = r"(\[[^\]]*\]|[^\[\]:,/?@]*)(:\d+)?"
+# Those whose public key verifies, and cannot sign.
+ALGORITHM = "((RS|PS|ES)(256|384|512)|EdDSA)"
+PERMISSION = "(read|run|resume|update|administer)"
 # Their values hold passwords: they are never shown.
 SECRETS = frozenset(
-    {"database_uri", "redis_uri", "nats_url", "treadle_webhook_secret", "treadle_identity_secret"}
+    {
+        "database_uri",
+        "redis_uri",
+        "nats_url",
+        "treadle_webhook_secret",
+        "langgraph_aes_key",
+        "treadle_identity_secret",
+    }
 )
 
 
@@ -56,6 +66,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         Meta(pattern=r"^(nats|tls|wss?)://[^\s,]+(\s*,\s*(nats|tls|wss?)://[^\s,]+)*$"),
     ]
     langgraph_config: Annotated[str, doc("Path of the langgraph.json to serve.")] = "langgraph.json"
+
+    langgraph_aes_key: Annotated[
+        str,
+        doc(
+            "Key that encrypts checkpoints, 16, 24 or 32 bytes ([secrets.md](secrets.md#checkpoints-at-rest)); none: they are plain."
+        ),
+    ] = ""
 
     treadle_host: Annotated[str, doc("Address that the API listens on.")] = "127.0.0.1"
     treadle_port: Annotated[int, Port, doc("Port that the API listens on.")] = 2024
@@ -118,6 +135,15 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             "Runs of a route that may wait to be begun; requests for more are answered with 429. 0: no bound."
         ),
     ] = 100_000
+    treadle_nats_creds: Annotated[
+        str, doc("Path of a .creds file: the user's JWT and seed ([secrets.md](secrets.md#nats)).")
+    ] = ""
+    treadle_nats_nkey_seed: Annotated[str, doc("Path of a file with the seed of an nkey, `SU...`.")] = ""
+    treadle_nats_tls_ca: Annotated[
+        str, doc("Path of the CA certificates that NATS is to have its certificate from; none: the system's.")
+    ] = ""
+    treadle_nats_tls_cert: Annotated[str, doc("Path of the certificate that proves us to NATS.")] = ""
+    treadle_nats_tls_key: Annotated[str, doc("Path of that certificate's key.")] = ""
     treadle_nats_replicas: Annotated[
         int, Positive, doc("Replicas of the JetStream streams: 3 on a NATS cluster.")
     ] = 1
@@ -195,10 +221,48 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         Positive,
         doc("Requests over HTTP that an API process is at work on, until their answers begin; more get 503."),
     ] = 1000
+    treadle_http_max_body_bytes: Annotated[
+        int,
+        Positive,
+        doc(
+            "Bytes of a request's body, or of a frame of a websocket; more get 413 ([limits.md](limits.md))."
+        ),
+    ] = 64 * 1024 * 1024
+    treadle_max_json_depth: Annotated[
+        int,
+        Meta(ge=10, le=900),
+        doc("How deep objects and lists may lie in each other in a request; deeper ones get 422."),
+    ] = 100
+    treadle_max_batch: Annotated[
+        int, Positive, doc("Runs, ids or supersteps that one request may bring; more get 422.")
+    ] = 1000
+    treadle_max_metadata_bytes: Annotated[
+        int, Positive, doc("Bytes of the metadata that a request may bring, as JSON; more get 422.")
+    ] = 64 * 1024
+    treadle_max_metadata_keys: Annotated[
+        int, Positive, doc("Keys of the metadata that a request may bring; more get 422.")
+    ] = 256
+    treadle_max_metadata_key_chars: Annotated[
+        int, Positive, doc("Characters of a key of metadata; longer ones get 422.")
+    ] = 256
+    treadle_max_streams_per_client: Annotated[
+        int,
+        NotNegative,
+        doc(
+            "Answers that stay open (streams, `wait`, `join`) that a client may have at an API process; more get 429. 0: no bound."
+        ),
+    ] = 1000
     treadle_db_pool_size: Annotated[int, Positive, doc("Postgres connections of a process at the most.")] = 10
     treadle_db_pool_wait_secs: Annotated[
         float, Seconds, doc("How long a request to the API may wait for one of these; then it gets 503.")
     ] = 5
+    treadle_fair_share: Annotated[
+        Literal["auto", "on", "off"],
+        doc(
+            "Whether runs wait for their tenant's turn while workers have enough to do ([auth.md](auth.md#fair-shares)); `auto`: where "
+            "there may be several tenants (requests prove who sends them), or langgraph.json has `tenants` or `priority`."
+        ),
+    ] = "auto"
     treadle_rush_secs: Annotated[
         float,
         SecondsOrNone,
@@ -213,6 +277,50 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         doc("How long the result of an ended stateless run stays readable to its waiter."),
     ] = 60
 
+    treadle_api_keys: Annotated[
+        Literal["off", "on"],
+        doc(
+            "Whether API keys that `treadle keys create` has made say who sends a request over HTTP ([auth.md](auth.md#api-keys))."
+        ),
+    ] = "off"
+
+    treadle_jwt_issuer: Annotated[
+        str,
+        doc(
+            "Who issues the tokens (JWT) that say who sends a request over HTTP: the `iss` in them; what OpenID Connect publishes "
+            "there has the keys ([auth.md](auth.md#tokens-jwt-oidc)). https, or http on this machine."
+        ),
+    ] = ""
+    treadle_jwt_jwks_url: Annotated[
+        str, doc("Where the issuer's public keys (JWKS) are, if OpenID Connect's discovery does not say so.")
+    ] = ""
+    treadle_jwt_audience: Annotated[
+        str, doc("The `aud` that tokens must have, several with spaces; required where tokens are accepted.")
+    ] = ""
+    treadle_jwt_algorithms: Annotated[
+        str,
+        doc(
+            "Algorithms that may sign tokens, with spaces. None that signs with the key that verifies (HS256), and not `none`."
+        ),
+        Meta(pattern=rf"^{ALGORITHM}([ ,]+{ALGORITHM})*$"),
+    ] = "RS256 RS384 RS512 PS256 PS384 PS512 ES256 ES384 ES512 EdDSA"
+    treadle_jwt_leeway_secs: Annotated[
+        float,
+        Meta(ge=0, le=3600),
+        doc("How far the clocks of the issuer and of this machine may be apart."),
+    ] = 30
+    treadle_jwt_tenant_claim: Annotated[str, doc("The claim of tokens that names the tenant.")] = "tenant"
+    treadle_jwt_permissions_claim: Annotated[
+        str, doc("The claim of tokens that names permissions: a list, or text with spaces as `scope` has it.")
+    ] = "permissions"
+    treadle_jwt_default_permissions: Annotated[
+        str,
+        doc(
+            "What tokens without that claim may do, of `read`, `run`, `resume`, `update`, `administer`, with spaces; or `none`."
+        ),
+        Meta(pattern=rf"^(none|{PERMISSION}([ ,]+{PERMISSION})*)$"),
+    ] = "read run resume update"
+
     treadle_identity_secret: Annotated[
         str,
         doc("Key that verifies who sends requests over NATS, 32 bytes or more; several with spaces."),
@@ -220,6 +328,14 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     treadle_identity_required: Annotated[
         Literal["no", "yes"], doc("Whether requests over NATS that do not prove who sends them are refused.")
     ] = "no"
+
+    treadle_auth: Annotated[
+        Literal["required", "none"],
+        doc(
+            "`none`: whoever reaches the API may do everything. `required`: so too on loopback, as long as no way to prove "
+            "who asks is set up; on any other address the API does not start then. See [auth.md](auth.md)."
+        ),
+    ] = "required"
 
     treadle_webhook_secret: Annotated[
         str,
@@ -259,6 +375,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             "How long the name of a request over NATS is kept: its repetitions make no second run in this time."
         ),
     ] = 604800
+    treadle_audit_keep_secs: Annotated[
+        float,
+        SecondsOrNone,
+        doc("How long it is kept who answered which question ([auth.md](auth.md#approvals)). 0: for ever."),
+    ] = 0
     treadle_dead_letter_keep_secs: Annotated[float, Seconds, doc("How long dead letters are kept.")] = 2592000
 
     treadle_run_keep_secs: Annotated[
@@ -298,7 +419,18 @@ def load(environ: Mapping[str, str] = os.environ) -> Settings:
             f"{', '.join(missing)} must be set in the environment. `treadle dev` sets them for you; "
             "docs/settings.md lists all settings."
         )
+    if unreadable := [field.upper() for field, value in given.items() if not _is_text(value)]:
+        raise ConfigError(f"{unreadable[0]} cannot be used: it is not UTF-8. See docs/settings.md.")
     return _convert(given)
+
+
+def _is_text(value: str) -> bool:
+    """Whether it was UTF-8 in the environment: other bytes are half surrogates here."""
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _convert(given: Mapping[str, str]) -> Settings:

@@ -61,7 +61,7 @@ async def open_storage(
             checkpoint_pool(settings.database_uri, size=size, service=service, wait=wait)
         )
         tracing = given.tracing
-        savers = open_savers(given.config, pool, checkpoints, observe, tracing)
+        savers = open_savers(given.config, pool, checkpoints, observe, tracing, settings.langgraph_aes_key)
         store = open_store(given.config, checkpoints, settings.database_uri)
         return Storage(
             pool, await opened.enter_async_context(savers), await opened.enter_async_context(store)

@@ -21,6 +21,7 @@ from tests.stack import Stack, running_stack
 from treadle.checkpoint.fenced import FencedSaver
 from treadle.db.pool import transaction
 from treadle.db.runs import Outcome
+from treadle.db.scope import EVERYWHERE
 from treadle.errors import Fenced
 from treadle.store.postgres import PostgresStore
 
@@ -158,7 +159,7 @@ async def test_the_two_orders_at_random(worker: Hands) -> None:
         pair = (finishing, taking) if n % 2 else (taking, finishing)
         answers = await asyncio.gather(*pair)
         finish, claim = answers if n % 2 else reversed(answers)
-        kept = await worker.runs.get(run.thread_id, run.run_id)
+        kept = await worker.runs.get(EVERYWHERE, run.thread_id, run.run_id)
         assert kept is not None
         if finish.outcome == "fenced":
             assert (kept.status, kept.attempt, kept.output) == ("running", 2, None)

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import asyncpg
+import httpx
 import pytest
 from langgraph_sdk.client import LangGraphClient
 
@@ -24,7 +25,7 @@ from tests.e2e.steps import Values, begun, events, eventually, join, new_thread,
 from tests.marking import input_of, marked
 from tests.stack import Service, Stack, marks
 from treadle.dev.servers import temporary_servers
-from treadle.migrate import Migration, migrate, migrations
+from treadle.migrate import Migration, apply, migrate, migrations
 
 ROOT = Path(__file__).parents[2]
 # The commit, and the newest migration that it knows.
@@ -98,8 +99,9 @@ async def waits(service: Service) -> None:
 class Load:
     """Clients that want something all the time, and note what they get."""
 
-    def __init__(self, client: LangGraphClient) -> None:
-        self._client = client
+    def __init__(self, api: Service) -> None:
+        self._api = api
+        self._client = api.client
         self._over = asyncio.Event()
         self._answers: list[Values] = []
         self._answered = asyncio.Event()
@@ -107,7 +109,10 @@ class Load:
 
     async def _ask(self) -> None:
         while not self._over.is_set():
-            self._answers.append(await wait(self._client, None, "steps", input={"text": "a"}))
+            try:
+                self._answers.append(await wait(self._client, None, "steps", input={"text": "a"}))
+            except httpx.HTTPError as error:
+                raise AssertionError(f"{error}:\n{self._api.text}") from error
             self._answered.set()
 
     async def go_on(self) -> None:
@@ -124,16 +129,14 @@ class Load:
         return self._answers
 
 
-async def apply(postgres: asyncpg.Connection, migration: Migration) -> None:
-    """As `treadle.migrate` does; fails when writers would wait for too long, here or where there are more rows."""
+async def applied(postgres: asyncpg.Connection, migration: Migration) -> None:
+    """Take a step; fails when writers would wait for too long, here or where there are more rows."""
     shapes = {row["relname"]: row["relfilenode"] for row in await postgres.fetch(SHAPES)}
     indexes = {row["name"] for row in await postgres.fetch(INDEXES)}
-    async with postgres.transaction():
-        began = time.monotonic()
-        await postgres.execute(migration.sql)
-        await postgres.execute(
-            "insert into treadle.migration (version, name) values ($1, $2)", migration.version, migration.name
-        )
+    began = time.monotonic()
+    await apply(postgres, migration)
+    if migration.concurrent:
+        return
     assert time.monotonic() - began < HELD_SECS, f"{migration.name} keeps its locks for too long"
     rewritten = {
         row["relname"]
@@ -159,10 +162,10 @@ async def test_a_version_replaces_the_one_before_while_runs_go_on(
         assert max(known) == PREVIOUS_MIGRATION
         new_api = await stack.spawn("api")
         await waits(new_api)
-        load = Load(old_api.client)
+        load = Load(old_api)
         for migration in migrations():
             if migration.version not in known:
-                await apply(postgres, migration)
+                await applied(postgres, migration)
                 await load.go_on()
         assert {answer["text"] for answer in await load.end()} == {"A!"}
         assert await migrate(stack.servers.postgres.url) == []

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import socket
-import time
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -20,10 +19,9 @@ from tests.chaos.raw import ask, resident_mib, sample
 from tests.stack import Service, Stack, running_stack
 
 GROWTH_MIB = 50.0
-STALL_SECS = 3
+# Longer than all who read take together, on a busy machine too: whoever waits for one who never reads is through after that.
+STALL_SECS = 10
 PATIENCE_SECS = 30.0
-# How much later than without them the others may be through: less than it takes until one who never reads is cut off.
-LATER_SECS = 2.0
 
 
 @dataclass(frozen=True)
@@ -57,7 +55,7 @@ async def test_those_who_never_read_take_no_memory_and_nothing_from_the_others(
     place: Stack, crowd: Crowd, tmp_path: Path
 ) -> None:
     api, worker = place.services("api")[0], place.services("worker")[0]
-    alone_secs = await warm_up(api, crowd, tmp_path / "warm")
+    await warm_up(api, crowd, tmp_path / "warm")
     cut = await metric(api, "treadle_streams_cut_total")
     async with AsyncExitStack() as stack, measured(api, worker) as growth:
         gate = tmp_path / "gate"
@@ -67,7 +65,8 @@ async def test_those_who_never_read_take_no_memory_and_nothing_from_the_others(
             await stack.enter_async_context(deaf(api.port, path)) for path in paths for _ in range(crowd.deaf)
         ]
         await reached(api, "treadle_stream_clients", len(listeners) + len(silent))
-        assert await told(gate, listeners) < alone_secs + LATER_SECS
+        await told(gate, listeners)
+        assert await metric(api, "treadle_streams_cut_total") == cut, "they waited for those who never read"
         for listener in listeners:
             assert listener.ids == all_ids(crowd)
 
@@ -112,23 +111,18 @@ async def test_every_kind_of_stream_is_cut_off_and_its_run_cancelled_if_the_clie
     assert (await api.client.runs.get(thread, begun["run_id"]))["status"] == "interrupted"
 
 
-async def warm_up(api: Service, crowd: Crowd, gate: Path) -> float:
-    """The same runs and as many clients, all of which read: so that only what silence costs counts as growth.
-
-    Returns the seconds until they had read everything.
-    """
+async def warm_up(api: Service, crowd: Crowd, gate: Path) -> None:
+    """The same runs and as many clients, all of which read: so that only what silence costs counts as growth."""
     paths = [await begin(api, crowd, gate) for _ in range(crowd.runs)]
     listeners = [await listen(api.port, path) for path in paths for _ in range(crowd.readers + crowd.deaf)]
-    return await told(gate, listeners)
+    await told(gate, listeners)
 
 
-async def told(gate: Path, listeners: Sequence[Listener]) -> float:
-    """Let the runs flood their listeners; the seconds until all of these have come to the end."""
-    began = time.monotonic()
+async def told(gate: Path, listeners: Sequence[Listener]) -> None:
+    """Let the runs flood their listeners until all of these have come to the end."""
     gate.touch()  # noqa: ASYNC240 - an empty file
     async with asyncio.timeout(PATIENCE_SECS):
         assert all(await asyncio.gather(*(listener.ended for listener in listeners)))
-    return time.monotonic() - began
 
 
 async def begin(api: Service, crowd: Crowd, gate: Path) -> str:

@@ -22,6 +22,7 @@ from treadle.db import checkpoint_rows
 from treadle.db.new_run import NewRun
 from treadle.db.pool import Pool, connect_pool
 from treadle.db.runs import ABANDON, HEARTBEAT, Lease, Outcome, Runs
+from treadle.db.scope import EVERYWHERE
 from treadle.errors import Fenced
 from treadle.model import Run
 from treadle.store.postgres import PostgresStore
@@ -255,13 +256,13 @@ async def put_aside(hands: Hands, run: Run) -> None:
 
 
 async def cancelled(hands: Hands, run: Run) -> None:
-    await hands.runs.cancel(run.thread_id, run.run_id, cast(Any, "interrupt"))
+    await hands.runs.cancel(EVERYWHERE, run.thread_id, run.run_id, cast(Any, "interrupt"))
     await hands.end_lease(run)
     await hands.runs.claim(run.thread_id, OTHER)
 
 
 async def rolled_back(hands: Hands, run: Run) -> None:
-    await hands.runs.cancel(run.thread_id, run.run_id, cast(Any, "rollback"))
+    await hands.runs.cancel(EVERYWHERE, run.thread_id, run.run_id, cast(Any, "rollback"))
     await hands.end_lease(run)
     await hands.runs.claim(run.thread_id, OTHER)
 

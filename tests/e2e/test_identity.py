@@ -6,9 +6,11 @@ import asyncio
 import json
 from collections.abc import AsyncGenerator
 from typing import Any, cast
+from uuid import uuid4
 
 import pytest
 import pytest_asyncio
+from langgraph_sdk.errors import NotFoundError
 from nats.aio.client import Client
 
 from tests.e2e.bus import LISTENING, bus
@@ -24,6 +26,9 @@ ADA: dict[str, Any] = {
     "permissions": [],
     "tenant": "acme",
 }
+
+
+NEW_RUN: dict[str, Any] = {"assistant_id": "asked", "input": {}}
 
 
 class Asker:
@@ -72,10 +77,10 @@ async def test_a_graph_knows_who_asked_over_nats(asker: Asker, house: Stack) -> 
 
 
 async def test_a_run_shows_who_asked_and_not_how_that_was_proved(asker: Asker, house: Stack) -> None:
-    client = house.services("api")[0].client
-    thread = (await client.threads.create())["thread_id"]
-    run = await asker.ask("create", {"assistant_id": "asked", "input": {}, "thread_id": thread})
-    shown = await client.runs.get(thread, run["run_id"])
+    thread = str(uuid4())
+    body = {**NEW_RUN, "thread_id": thread, "if_not_exists": "create"}
+    run = await asker.ask("create", body)
+    shown = await asker.ask("get", {"thread_id": thread, "run_id": run["run_id"]})
 
     assert run["kwargs"]["config"]["configurable"]["langgraph_auth_user"] == ADA
     assert "authenticated" not in run["kwargs"]
@@ -89,7 +94,22 @@ async def test_a_run_shows_who_asked_and_not_how_that_was_proved(asker: Asker, h
 async def test_a_key_that_is_being_replaced_still_signs(asker: Asker) -> None:
     values = await asker.ask("wait", {"assistant_id": "asked", "input": {}}, key=OLD, tenant=None)
 
-    assert (values["identity"], values["tenant"]) == ("ada", None)
+    assert (values["identity"], values["tenant"]) == ("ada", "default")
+
+
+async def test_what_belongs_to_a_tenant_is_there_for_nobody_else(asker: Asker, house: Stack) -> None:
+    thread = str(uuid4())
+    body = {**NEW_RUN, "thread_id": thread, "if_not_exists": "create"}
+    run = await asker.ask("create", body)
+    ref = {"thread_id": thread, "run_id": run["run_id"]}
+
+    for endpoint in ("get", "join", "cancel"):
+        assert (await asker.ask(endpoint, ref, tenant="other"))["code"] == 404, endpoint
+        assert (await asker.ask(endpoint, ref, tenant=None))["code"] == 404, endpoint
+    assert (await asker.ask("create", body, tenant="other"))["code"] == 404
+    with pytest.raises(NotFoundError):
+        await house.services("api")[0].client.runs.get(thread, run["run_id"])
+    assert (await asker.ask("join", ref))["identity"] == "ada"
 
 
 @pytest.mark.parametrize("endpoint", ["create", "wait", "get", "join", "cancel"])

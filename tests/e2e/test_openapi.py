@@ -11,9 +11,12 @@ from asyncio.subprocess import PIPE, STDOUT
 from pathlib import Path
 
 import httpx
+from langgraph_sdk import get_client
 from langgraph_sdk.client import LangGraphClient
 
+from tests.e2e.auth import everything, key_of
 from tests.e2e.steps import new_thread
+from tests.stack import Stack
 
 REFERENCE = Path(__file__).parent / "reference" / "operations.json"
 COMPATIBILITY = Path(__file__).parents[2] / "docs" / "compatibility.md"
@@ -50,7 +53,7 @@ async def test_every_operation_of_the_reference_is_served_or_named_as_missing(ap
     assert named - missing == set(), "docs/compatibility.md names what is served, or what nobody has"
 
 
-async def test_what_makes_runs_and_nothing_else_is_described_with_429(api_url: str) -> None:
+async def test_what_makes_runs_or_stays_open_and_nothing_else_is_described_with_429(api_url: str) -> None:
     async with httpx.AsyncClient(base_url=api_url) as http:
         paths = (await http.get("/openapi.json")).json()["paths"]
     described = {
@@ -61,16 +64,23 @@ async def test_what_makes_runs_and_nothing_else_is_described_with_429(api_url: s
     }
     thread, kinds = "/threads/{thread_id}", ("/runs", "/runs/wait", "/runs/stream")
     made = {*kinds, "/runs/batch", *(thread + kind for kind in kinds), f"{thread}/commands"}
-    assert described == {("post", path) for path in made | {"/runs/crons/{cron_id}/trigger"}}
+    run = f"{thread}/runs/{{run_id}}"
+    opened = {f"{thread}/stream/events", f"{run}/cancel", "/mcp", "/a2a/{assistant_id}"}
+    followed = {f"{run}/join", f"{run}/stream", f"{thread}/stream"}
+    posted = made | opened | {"/runs/crons/{cron_id}/trigger"}
+    assert described == {("post", path) for path in posted} | {("get", path) for path in followed}
 
 
 async def test_no_request_breaks_the_api_and_every_answer_is_as_described(
-    api_url: str, client: LangGraphClient, tmp_path: Path
+    stack: Stack, tmp_path: Path
 ) -> None:
-    real = json.dumps(await things(client))
+    """Asked by somebody who may do everything in a tenant of its own; without its key, nothing may be answered."""
+    api = await stack.api(TREADLE_API_KEYS="on")
+    key = await key_of(stack, "--tenant", "fuzz.*", *everything())
+    real = json.dumps(await things(get_client(url=api.url, api_key=key)))
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "schemathesis.cli", "--config-file", str(FUZZ), "--no-color",
-        "run", f"{api_url}/openapi.json", "--exclude-path", ENDLESS,
+        "run", f"{api.url}/openapi.json", "--exclude-path", ENDLESS, "--header", f"x-api-key: {key}",
         cwd=tmp_path, env={**os.environ, "FUZZ_REAL": real, "PYTHONPATH": str(ROOT)}, stdout=PIPE, stderr=STDOUT,
     )  # fmt: skip
     try:
@@ -80,6 +90,7 @@ async def test_no_request_breaks_the_api_and_every_answer_is_as_described(
         if process.returncode is None:
             process.kill()
     assert process.returncode == 0, out.decode()
+    assert await api.stop() == 0
 
 
 async def things(client: LangGraphClient) -> dict[str, str]:

@@ -179,14 +179,15 @@ async def test_what_cannot_be_followed_is_refused(client: LangGraphClient, api_u
 
 
 async def test_followers_learn_of_runs_while_redis_is_away() -> None:
+    """What Redis may have of them is waited for: for all of them together, not for one after the other."""
     async with running_stack("worker") as stack:
         client = (await stack.api(TREADLE_SSE_HEARTBEAT_SECS="1")).client
         thread = await new_thread(client)
         await start(client, thread, "emitting", count=20, gap=0.02)
         stream = join(client, thread, stream_mode="lifecycle")
         await anext(stream)
-        following = asyncio.create_task(until_done(stream, 2))
+        following = asyncio.create_task(until_done(stream, 4))
         await stack.servers.valkey.stop()
-        run = await client.runs.create(thread, "failing", input={"text": "a"})
-        done = await following
-        assert cast(Any, done[-1].data) == {"status": "run_done", "run_id": run["run_id"]}
+        runs = [await client.runs.create(thread, "failing", input={"text": "a"}) for _ in range(3)]
+        done = [cast(Any, part.data) for part in await following]
+        assert done[-3:] == [{"status": "run_done", "run_id": run["run_id"]} for run in runs]

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from langchain_core.runnables import RunnableConfig, RunnableLambda
 from langgraph.graph import START, StateGraph
+from langgraph_sdk.runtime import ServerRuntime
 from typing_extensions import TypedDict
 
 
@@ -25,6 +26,15 @@ def choosy(config: RunnableConfig) -> StateGraph[Answer]:
         graph.add_node(word, RunnableLambda(_saying(word)))
         graph.add_edge(START, word)
     return graph
+
+
+def owned(runtime: ServerRuntime[None]) -> StateGraph[Answer]:
+    """A graph that is made for whoever asks for it, if it is known who that is."""
+    graph = StateGraph(Answer)
+    graph.add_node(
+        "say", RunnableLambda(_saying("nobody" if runtime.user is None else runtime.user.identity))
+    )
+    return graph.add_edge(START, "say")
 
 
 def _saying(word: str) -> Callable[[Answer], Answer]:

@@ -7,7 +7,8 @@ from uuid import UUID, uuid4
 
 from treadle.db.assistants import MATCHES, SEARCH, AssistantFields, AssistantFilter, Assistants
 from treadle.db.pool import Pool
-from treadle.model import default_assistant_id
+from treadle.db.scope import DEFAULT, EVERYWHERE
+from treadle.model import DEFAULT_TENANT, default_assistant_id
 
 MANY = """
 insert into treadle.assistant (assistant_id, graph_id, name, metadata)
@@ -17,7 +18,9 @@ select gen_random_uuid(), 'agent', 'a' || n, jsonb_build_object('tenant', n % 50
 
 async def _explained(pool: Pool, wanted: AssistantFilter) -> str:
     statement = SEARCH.format(matches=MATCHES, column="created_at", order="desc")
-    return "\n".join(row[0] for row in await pool.fetch(f"explain {statement}", *wanted.parameters, 10, 0))
+    return "\n".join(
+        row[0] for row in await pool.fetch(f"explain {statement}", *wanted.parameters, *DEFAULT, 10, 0)
+    )
 
 
 async def test_searching_by_metadata_goes_by_an_index(pool: Pool) -> None:
@@ -29,9 +32,11 @@ async def test_searching_by_metadata_goes_by_an_index(pool: Pool) -> None:
 
 async def test_changes_at_once_make_a_version_each(pool: Pool) -> None:
     assistants, one = Assistants(pool), uuid4()
-    await assistants.create(one, AssistantFields(graph_id="agent"))
-    await asyncio.gather(*(assistants.patch(one, AssistantFields(metadata={str(n): n})) for n in range(8)))
-    versions = await assistants.versions(one, None, 100, 0)
+    await assistants.create(DEFAULT_TENANT, one, AssistantFields(graph_id="agent"))
+    await asyncio.gather(
+        *(assistants.patch(EVERYWHERE, one, AssistantFields(metadata={str(n): n})) for n in range(8))
+    )
+    versions = await assistants.versions(EVERYWHERE, one, None, 100, 0)
     assert [each.version for each in versions] == list(range(9, 0, -1))
     assert len(versions[0].metadata) == 8
 
@@ -47,12 +52,14 @@ async def test_the_description_of_a_graph_follows_its_file_until_somebody_change
 
     assert await described("first") == "first"
     assert await described("second") == "second"
-    assert [each.description for each in await assistants.versions(one, None, 10, 0)] == ["second"]
-    await assistants.patch(one, AssistantFields(description="mine"))
+    assert [each.description for each in await assistants.versions(EVERYWHERE, one, None, 10, 0)] == [
+        "second"
+    ]
+    await assistants.patch(EVERYWHERE, one, AssistantFields(description="mine"))
     assert await described("third") == "mine"
 
 
 async def _description(assistants: Assistants, assistant_id: UUID) -> str | None:
-    assistant = await assistants.get(assistant_id)
+    assistant = await assistants.get(EVERYWHERE, assistant_id)
     assert assistant is not None
     return assistant.description

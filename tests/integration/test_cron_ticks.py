@@ -19,6 +19,7 @@ from tests.integration.ticking import (
 )
 from treadle.db.crons import Crons, lock_cron
 from treadle.db.pool import Pool, connect_pool, transaction
+from treadle.db.scope import EVERYWHERE
 from treadle.db.threads import lock_at_rest
 from treadle.db.ticks import DUE, FORGET, MOST_BYTES, Ticks
 from treadle.model import Cron, OnMissed
@@ -97,7 +98,7 @@ async def test_a_cron_that_is_being_changed_is_passed_over(pool: Pool) -> None:
     changed, other = [await new_cron(pool, "* * * * *", MADE) for _ in range(2)]
     ticking = Ticking(pool, Clock("2026-11-21T10:01:00+00:00"))
     async with transaction(pool) as connection:
-        await lock_cron(connection, changed.cron_id)
+        await lock_cron(connection, EVERYWHERE, changed.cron_id)
         async with asyncio.timeout(10):
             assert await ticking.duty.round() == 1
     assert (await times_of(pool, changed), await times_of(pool, other)) == ([], ["21T10:01"])
@@ -115,7 +116,7 @@ async def test_a_cron_whose_thread_is_locked_stops_no_other(pool: Pool) -> None:
     crons.append(await new_cron(pool, "* * * * *", MADE))
     ticking = Ticking(pool, Clock("2026-11-21T10:01:00+00:00"))
     async with transaction(pool) as connection:
-        assert await lock_at_rest(connection, locked)
+        assert await lock_at_rest(connection, EVERYWHERE, locked)
         async with asyncio.timeout(10):
             assert await ticking.duty.round() == 2
     assert [await times_of(pool, cron) for cron in crons] == [[], ["21T10:01"], ["21T10:01"]]
@@ -145,7 +146,7 @@ async def test_what_is_off_or_over_does_not_tick(pool: Pool) -> None:
     assert await times_of(pool, off) == []
     assert await times_of(pool, ends) == ["21T10:01", "21T10:02"]
     assert await times_of(pool, before) == ["21T10:01"]
-    over = await Crons(pool).get(ends.cron_id)
+    over = await Crons(pool).get(EVERYWHERE, ends.cron_id)
     assert over is not None
     assert over.next_run_date is None
 
@@ -253,7 +254,7 @@ async def test_postgres_being_away_moves_nothing(pool: Pool, dsn: str) -> None:
     await away.close()
     with pytest.raises(Exception, match="pool is clos"):
         await ticking.duty.round()
-    assert await Crons(pool).get(cron.cron_id) == cron
+    assert await Crons(pool).get(EVERYWHERE, cron.cron_id) == cron
 
 
 async def test_ticks_are_forgotten_in_batches(pool: Pool) -> None:

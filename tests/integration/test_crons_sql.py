@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from treadle.db.crons import LAST, MATCHES, SEARCH, CronFilter
 from treadle.db.pool import Pool
+from treadle.db.scope import DEFAULT
 
 MANY = """
 with made as (insert into treadle.assistant (assistant_id, graph_id, name)
@@ -24,6 +25,6 @@ async def test_what_is_asked_of_crons_goes_by_an_index(pool: Pool) -> None:
         (CronFilter(metadata={"tenant": 7}), "cron_metadata"),
         (CronFilter(), "cron_newest"),
     ):
-        searched = await pool.fetch(f"explain {statement}", *wanted.parameters, 10, 0)
+        searched = await pool.fetch(f"explain {statement}", *wanted.parameters, *DEFAULT, 10, 0)
         assert index in "\n".join(row[0] for row in searched)
     assert "cron_due" in "\n".join(row[0] for row in await pool.fetch(f"explain {DUE}"))

@@ -20,6 +20,7 @@ from treadle.checkpoint.savers import CustomSavers
 from treadle.db.orphans import note_orphans
 from treadle.db.pool import Pool
 from treadle.db.runs import Lease, Runs
+from treadle.db.scope import EVERYWHERE
 from treadle.db.threads import Threads
 from treadle.errors import Fenced
 from treadle.model import Run
@@ -172,7 +173,7 @@ async def test_a_thread_that_is_made_anew_has_nothing_of_its_predecessor(
 ) -> None:
     run = await claimed(pool, uuid4())
     await put(savers.shared, run)
-    await Threads(pool).delete([run.thread_id])
+    await Threads(pool).delete(EVERYWHERE, [run.thread_id])
     heir = await claimed(pool, run.thread_id)
     await put(await savers.of_run(heir), heir)
     assert await kept(await savers.of_thread(run.thread_id), run.thread_id) == [str(heir.run_id)]
@@ -193,7 +194,7 @@ async def test_threads_that_nobody_comes_back_to_are_tended(pool: Pool, savers: 
             left.set()
 
         await connection.add_listener("removed", hear)
-        await Threads(pool).delete([run.thread_id])
+        await Threads(pool).delete(EVERYWHERE, [run.thread_id])
         tending = asyncio.create_task(savers.tend())
         try:
             await asyncio.wait_for(left.wait(), 10)
@@ -207,5 +208,5 @@ async def test_threads_that_nobody_comes_back_to_are_tended(pool: Pool, savers: 
 
 async def test_nothing_is_noted_without_a_checkpointer_of_the_users_own(pool: Pool) -> None:
     run = await claimed(pool, uuid4())
-    await Threads(pool).delete([run.thread_id])
+    await Threads(pool).delete(EVERYWHERE, [run.thread_id])
     assert await pool.fetchval("select count(*) from treadle.orphan") == 0

@@ -10,6 +10,7 @@ from treadle.db.dead_letters import DeadRuns, Remade
 from treadle.db.new_run import NewRun
 from treadle.db.pool import Pool
 from treadle.db.runs import Lease, Outcome, Runs
+from treadle.db.scope import EVERYWHERE
 from treadle.db.threads import Threads
 from treadle.errors import Conflict
 from treadle.model import Run, default_assistant_id
@@ -70,7 +71,7 @@ class Bench:
         return made
 
     async def run(self, thread_id: UUID, run_id: UUID) -> Run:
-        run = await self.runs.get(thread_id, run_id)
+        run = await self.runs.get(EVERYWHERE, thread_id, run_id)
         assert run is not None
         return run
 
@@ -88,7 +89,7 @@ async def test_a_run_is_made_once_more_as_it_was_and_goes_on_where_it_got_to(ben
     assert (made.thread_id, made.route, made.goes_on) == (bench.thread_id, "gpu", True)
     assert run.kwargs == {"input": {"a": "b\0"}, "continues": [str(dead.run_id)]}
     assert (run.assistant_id, run.metadata, run.status) == (ASSISTANT, {"mine": 1}, "pending")
-    thread = await Threads(bench.pool).get(bench.thread_id)
+    thread = await Threads(bench.pool).get(EVERYWHERE, bench.thread_id)
     assert thread is not None
     assert (thread.status, thread.config) == ("busy", {"tags": ["kept"]})
     assert await bench.dead.page(None, 10) == []
@@ -143,7 +144,7 @@ async def test_a_run_that_others_were_before_goes_on_where_it_got_to(bench: Benc
 async def test_a_run_whose_thread_is_gone_is_made_on_a_thread_of_its_own(bench: Bench) -> None:
     await bench.create()
     dead_id = await bench.give_up()
-    await Threads(bench.pool).delete([bench.thread_id])
+    await Threads(bench.pool).delete(EVERYWHERE, [bench.thread_id])
     thread, assistant = uuid4(), default_assistant_id("agent")
 
     made = await bench.dead.remade(dead_id, uuid4(), thread)

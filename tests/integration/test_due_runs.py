@@ -18,6 +18,7 @@ from treadle.messaging.connection import Nats
 from treadle.messaging.delays import DueRun, due_inbox, ensure_delays, ensure_due_consumer
 from treadle.messaging.subjects import DELAYS_STREAM, due_subject, route_consumer
 from treadle.messaging.wakeups import WakeupPublisher
+from treadle.operations.wakeups import Wakeups
 from treadle.telemetry.metrics import Metrics
 from treadle_worker.due import DueRuns
 
@@ -42,7 +43,8 @@ async def test_what_comes_due_while_a_worker_stops_goes_to_another_at_once(
     await ensure_due_consumer(stream, ROUTE, max_pending=10)
     publisher = WakeupPublisher(connection, 1)
     stopping = asyncio.create_task(
-        DueRuns(due_inbox(connection.client, ROUTE), pool, publisher, Metrics(), kept).run(), name="due"
+        DueRuns(due_inbox(connection.client, ROUTE), pool, Wakeups(publisher, None), Metrics(), kept).run(),
+        name="due",
     )
     await asked_for(stream, ROUTE)
     stopping.cancel()

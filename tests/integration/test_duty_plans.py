@@ -21,6 +21,7 @@ from tests.integration.conftest import at_the_server, url_of
 from treadle import json
 from treadle.db import dead_letters, queue, requests, retention, runs, store, threads, ticks, webhooks
 from treadle.db.pool import prepare
+from treadle.db.scope import DEFAULT
 from treadle.dev.servers import EmbeddedPostgres
 from treadle.migrate import migrate
 
@@ -132,7 +133,7 @@ DUTIES = {
     "memories": Duty(store.EXPIRE, [200], "idx_store_expires_at"),
     "dead letters": Duty(dead_letters.FORGET, [DAYS, 200], "dead_letter_age"),
     "claims": Duty(runs.CLAIM, [CROWDED, "worker", timedelta(seconds=30), 3, False], "run_turn"),
-    "cancels": Duty(runs.THREADS_WITH, [["running"]], "run_one_running"),
+    "cancels": Duty(runs.THREADS_WITH, [["running"], *DEFAULT], "run_one_running"),
     "runs": Duty(retention.FORGET_RUNS, [DAYS, LONG_AGO, 0, 200], "run_ended"),
 }
 

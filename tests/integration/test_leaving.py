@@ -8,6 +8,7 @@ from uuid import uuid4
 from tests.integration.accepting import accepted
 from treadle.db.pool import Pool, PoolWait, close_pool, connect_pool
 from treadle.db.runs import Runs
+from treadle.db.scope import EVERYWHERE
 from treadle.operations.cancel import Cancellation
 from treadle.streaming import StreamLimits, connect
 from treadle_api.operations.leaving import cancel_for_client
@@ -23,10 +24,12 @@ async def test_a_client_that_leaves_while_all_connections_are_in_use_has_its_run
     redis = connect("redis://127.0.0.1:1")
     async with busy.acquire():
         cancellation = Cancellation(Runs(busy), redis, StreamLimits())
-        leaving = asyncio.create_task(cancel_for_client(cancellation, thread, run), name="leaving")
+        leaving = asyncio.create_task(
+            cancel_for_client(cancellation, EVERYWHERE, thread, run), name="leaving"
+        )
         await asyncio.wait_for(refused.wait(), 10)
     await asyncio.wait_for(leaving, 10)
-    found = await Runs(pool).get(thread, run)
+    found = await Runs(pool).get(EVERYWHERE, thread, run)
     assert found is not None
     assert found.status == "interrupted"
     await close_pool(busy)

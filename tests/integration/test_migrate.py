@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
 from typing import Any
 
 import asyncpg
@@ -11,9 +13,11 @@ from langgraph.checkpoint.base import empty_checkpoint
 from langgraph.checkpoint.postgres.aio import AsyncPostgresSaver
 
 from treadle.errors import ConfigError, Unavailable
-from treadle.migrate import migrate, migrations
+from treadle.migrate import Migration, apply, migrate, migrations
 
 NAMES = [migration.name for migration in migrations()]
+TAKE = "lock table treadle.{} in access exclusive mode;"
+PATIENCE_SECS = 30.0
 
 
 async def tables(dsn: str) -> list[tuple[str, str]]:
@@ -82,6 +86,47 @@ async def test_checkpoints_of_a_database_that_langgraph_used_before_are_kept(new
         found = await saver.aget_tuple(kept)
         assert found is not None
         assert found.metadata == {"step": 1}
+
+
+async def test_writers_win_where_a_migration_and_they_wait_for_each_other(new_dsn: str) -> None:
+    """Protects: a rollout costs no request; Postgres would end the statement of whoever waited first."""
+    await migrate(new_dsn)
+    gate = "select pg_advisory_xact_lock(7);"
+    step = Migration(len(NAMES) + 1, "step.sql", f"{TAKE.format('thread')} {gate} {TAKE.format('assistant')}")
+    async with closing(new_dsn) as other, closing(new_dsn) as writer, closing(new_dsn) as watcher:
+        await watcher.execute("select pg_advisory_lock(7)")
+        async with writer.transaction():
+            await writer.execute("select from treadle.assistant")
+            applying = asyncio.create_task(apply(other, step))
+            await waiting(watcher, other, "advisory", applying)
+            writing = asyncio.create_task(writer.execute("select from treadle.thread"))
+            await waiting(watcher, writer, "relation", writing)
+            await watcher.execute("select pg_advisory_unlock(7)")
+            async with asyncio.timeout(PATIENCE_SECS):
+                await writing
+            assert not applying.done()
+        async with asyncio.timeout(PATIENCE_SECS):
+            await applying
+        assert await watcher.fetchval("select name from treadle.migration order by version desc") == step.name
+
+
+async def waiting(
+    watcher: asyncpg.Connection, who: asyncpg.Connection, what: str, task: asyncio.Task[Any]
+) -> None:
+    """Wait until a connection waits for a lock, or has no need to."""
+    waits = "select exists (select from pg_locks where pid = $1 and locktype = $2 and not granted)"
+    async with asyncio.timeout(PATIENCE_SECS):
+        while not task.done() and not await watcher.fetchval(waits, who.get_server_pid(), what):  # noqa: ASYNC110
+            await asyncio.sleep(0.005)
+
+
+@asynccontextmanager
+async def closing(dsn: str) -> AsyncGenerator[asyncpg.Connection]:
+    connection = await asyncpg.connect(dsn)
+    try:
+        yield connection
+    finally:
+        await connection.close()
 
 
 async def test_a_postgres_that_is_away_is_named_with_the_setting() -> None:

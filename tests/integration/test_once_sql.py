@@ -11,6 +11,7 @@ import pytest
 from tests.integration.run_protocol.bench import SUCCESS, Bench
 from treadle.db.pool import Pool
 from treadle.db.runs import Created
+from treadle.db.scope import EVERYWHERE
 from treadle.model import CancelAction, MultitaskStrategy, RunStatus
 
 ONE, TWO = "0" * 31 + "1", "0" * 31 + "2"
@@ -68,7 +69,7 @@ async def test_an_answer_to_a_run_that_still_asks_is_accepted(bench: Bench) -> N
 async def test_after_a_cancel_of_the_first_the_question_can_be_answered_again(bench: Bench) -> None:
     await answer(bench, "yes")
     first = await bench.claimed()
-    await bench.runs.cancel(bench.thread_id, first.run_id, CancelAction.INTERRUPT)
+    await bench.runs.cancel(EVERYWHERE, bench.thread_id, first.run_id, CancelAction.INTERRUPT)
 
     assert (await answer(bench, "no")).outcome == "created"
 
@@ -95,7 +96,7 @@ async def test_a_run_that_never_began_takes_no_question_away(bench: Bench) -> No
     asking = await bench.create()
     await bench.runs.finish(await bench.claimed(), SUCCESS, bench.lease, claim_next=False)
     other = await bench.create()
-    await bench.runs.cancel(bench.thread_id, other.run_id, CancelAction.INTERRUPT)
+    await bench.runs.cancel(EVERYWHERE, bench.thread_id, other.run_id, CancelAction.INTERRUPT)
 
     assert (await answer(bench, "yes", REJECT, asked_by=str(asking.run_id))).outcome == "created"
 
@@ -114,7 +115,9 @@ async def test_a_run_knows_the_answers_that_it_interrupted(bench: Bench) -> None
 
 
 async def running(bench: Bench) -> Any:
-    [run] = [run for run in await bench.runs.of_thread(bench.thread_id) if run.status == "running"]
+    [run] = [
+        run for run in await bench.runs.of_thread(EVERYWHERE, bench.thread_id) if run.status == "running"
+    ]
     return run
 
 
@@ -122,8 +125,8 @@ async def running(bench: Bench) -> Any:
 async def test_a_rollback_that_was_accepted_stays_one(bench: Bench, then: CancelAction) -> None:
     await bench.create()
     run = await bench.claimed()
-    await bench.runs.cancel(bench.thread_id, run.run_id, CancelAction.ROLLBACK)
-    await bench.runs.cancel(bench.thread_id, run.run_id, then)
+    await bench.runs.cancel(EVERYWHERE, bench.thread_id, run.run_id, CancelAction.ROLLBACK)
+    await bench.runs.cancel(EVERYWHERE, bench.thread_id, run.run_id, then)
 
     claim = await bench.runs.finish(run, SUCCESS, bench.lease, claim_next=False)
 
@@ -147,13 +150,15 @@ async def one_race(bench: Bench, chance: random.Random) -> tuple[str, str]:
     async def cancel() -> Any:
         await asyncio.sleep(chance.uniform(0, 0.012))
         if chance.random() < 0.5:
-            return await bench.runs.cancel(bench.thread_id, run.run_id, action)
-        found = await bench.runs.cancel_some(bench.thread_id, [RunStatus.PENDING, RunStatus.RUNNING], action)
-        return found[0] if found else await bench.runs.cancel(bench.thread_id, run.run_id, action)
+            return await bench.runs.cancel(EVERYWHERE, bench.thread_id, run.run_id, action)
+        found = await bench.runs.cancel_some(
+            EVERYWHERE, bench.thread_id, [RunStatus.PENDING, RunStatus.RUNNING], action
+        )
+        return found[0] if found else await bench.runs.cancel(EVERYWHERE, bench.thread_id, run.run_id, action)
 
     _, _, cancelled = await asyncio.gather(one(bench), other(bench), cancel())
     await work(bench)
-    kept = await bench.runs.get(bench.thread_id, run.run_id)
+    kept = await bench.runs.get(EVERYWHERE, bench.thread_id, run.run_id)
     if cancelled.outcome == "finished":
         assert kept is not None
         assert kept.status == "success"

@@ -10,6 +10,7 @@ from treadle.db.new_run import NewRun
 from treadle.db.pool import Pool
 from treadle.db.requests import RequestNames
 from treadle.db.runs import RequestKey, Runs
+from treadle.db.scope import EVERYWHERE
 from treadle.model import CancelAction, MultitaskStrategy
 
 KEY = RequestKey("orders", "1")
@@ -60,7 +61,7 @@ async def test_other_sources_have_names_of_their_own(pool: Pool) -> None:
 async def test_a_name_outlives_its_run(pool: Pool) -> None:
     runs = Runs(pool)
     first = await runs.create_once(new(), KEY)
-    await runs.cancel(first.thread_id, first.run_id, CancelAction.ROLLBACK)
+    await runs.cancel(EVERYWHERE, first.thread_id, first.run_id, CancelAction.ROLLBACK)
 
     again = await runs.create_once(new(), KEY)
 

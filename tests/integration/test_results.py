@@ -8,6 +8,7 @@ from uuid import uuid4
 from tests.integration.accepting import accepted
 from treadle.db.pool import Pool, PoolWait, close_pool, connect_pool
 from treadle.db.runs import Runs
+from treadle.db.scope import EVERYWHERE
 from treadle.db.threads import Threads
 from treadle.model import CancelAction
 from treadle.streaming import EventHub, connect
@@ -21,7 +22,7 @@ async def test_whoever_waits_for_a_result_goes_on_waiting_while_all_connections_
     """Told to ask again, a model would call its tool again, and there would be a second run."""
     thread, refused = uuid4(), asyncio.Event()
     run = await accepted(pool, thread)
-    await Runs(pool).cancel(thread, run, CancelAction.INTERRUPT)
+    await Runs(pool).cancel(EVERYWHERE, thread, run, CancelAction.INTERRUPT)
     busy, redis = (
         await connect_pool(dsn, size=1, service="busy", wait=PoolWait(0.1, refused.set)),
         connect("redis://127.0.0.1:1"),

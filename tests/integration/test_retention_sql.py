@@ -13,6 +13,7 @@ from treadle.db.orphans import note_orphans
 from treadle.db.pool import Pool, transaction
 from treadle.db.retention import RunRecords
 from treadle.db.runs import Lease, Outcome, Runs
+from treadle.db.scope import EVERYWHERE
 from treadle.model import RunStatus
 
 HOUR_SECS = 3600.0
@@ -134,7 +135,7 @@ async def test_a_dead_letter_keeps_its_run(place: Place) -> None:
     for _ in range(2):
         await place.runs.claim(thread, LEASE)
         await place.pool.execute("update treadle.lease set lease_until = clock_timestamp() - interval '1 s'")
-    run = await place.runs.get(thread, dead)
+    run = await place.runs.get(EVERYWHERE, thread, dead)
     assert run is not None
     assert run.status == RunStatus.ERROR
     await place.ended(dead, 9)
@@ -182,7 +183,7 @@ async def test_a_checkpointer_of_the_users_own_keeps_the_checkpoints_too(place: 
     try:
         assert await place.records.forget(HOUR_SECS, 10) == 1
         assert await place.pool.fetch("select from treadle.orphan") == []
-        assert await place.runs.delete(thread, newest) == "deleted"
+        assert await place.runs.delete(EVERYWHERE, thread, newest) == "deleted"
         assert await place.pool.fetchval("select run_id from treadle.orphan") == newest
     finally:
         await note_orphans(place.pool, wanted=False)

@@ -11,6 +11,7 @@ from tests.integration.ticking import Ticking, new_assistant
 from treadle.db.pool import Pool, transaction
 from treadle.errors import Unavailable
 from treadle.operations import create
+from treadle.operations.asking import Asking
 from treadle.wire.runs import BatchRun
 
 NEW_THREAD = "insert into treadle.thread (thread_id) values ($1)"
@@ -31,7 +32,7 @@ async def test_a_batch_gives_up_when_its_threads_are_held_for_too_long(
     async with transaction(pool) as other, asyncio.timeout(10):
         await other.execute(LOCK, HELD)
         with pytest.raises(Unavailable, match="a batch of runs"):
-            await Ticking(pool).creation.create_all(batch)
+            await Ticking(pool).creation.create_all(Asking(), batch)
 
     assert await pool.fetchval("select count(*) from treadle.run_event") == 0
-    assert len(await Ticking(pool).creation.create_all(batch)) == 2
+    assert len(await Ticking(pool).creation.create_all(Asking(), batch)) == 2

@@ -13,6 +13,7 @@ from tests.integration.run_protocol.bench import Bench, taken
 from treadle.db.pool import Pool, transaction
 from treadle.db.run_events import NotedEvent, RunEventOutbox
 from treadle.db.runs import Outcome
+from treadle.db.scope import EVERYWHERE
 from treadle.messaging.connection import Nats
 from treadle.messaging.run_events import RunEventPublisher, stream_config
 from treadle.model import CancelAction, MultitaskStrategy, Run
@@ -122,7 +123,7 @@ async def test_a_thread_takes_its_runs_along_and_those_that_had_ended_are_told_n
     await bench.finish(await bench.claimed())
     before = len(await waiting(bench.pool))
 
-    await bench.threads.delete([bench.thread_id])
+    await bench.threads.delete(EVERYWHERE, [bench.thread_id])
 
     removed = (await waiting(bench.pool))[before:]
     assert {(event.run_id, event.status, event.attempt) for event in removed} == {
@@ -135,7 +136,7 @@ async def test_a_thread_takes_its_runs_along_and_those_that_had_ended_are_told_n
 async def test_an_ended_run_is_removed_in_silence(bench: Bench) -> None:
     run = await bench.create()
     await bench.finish(await bench.claimed())
-    await bench.runs.delete(bench.thread_id, run.run_id)
+    await bench.runs.delete(EVERYWHERE, bench.thread_id, run.run_id)
 
     assert await bench.row(run) is None
     assert (await noted(bench))[-1] == ("success", 1)
@@ -185,7 +186,7 @@ async def _anything(bench: Bench, chance: float) -> None:
         if claim.run is not None:
             await bench.finish(claim.run, claim_next=False)
     else:
-        await bench.threads.delete([bench.thread_id])
+        await bench.threads.delete(EVERYWHERE, [bench.thread_id])
 
 
 # Emptying the outbox while NATS is away

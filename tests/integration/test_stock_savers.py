@@ -12,12 +12,14 @@ from langchain_core.runnables import RunnableConfig
 from langgraph.channels import DeltaChannel
 from langgraph.checkpoint.base import BaseCheckpointSaver, empty_checkpoint
 from langgraph.checkpoint.postgres.aio import AsyncPostgresSaver
+from langgraph.checkpoint.serde.encrypted import EncryptedSerializer
 from langgraph.checkpoint.serde.types import TASKS
 from langgraph.graph import END, START, StateGraph
 from langgraph.types import Command, Send, interrupt
 
 from tests.integration.accepting import accepted
 from treadle.checkpoint.direct import DirectSaver
+from treadle.checkpoint.encryption import serializer
 from treadle.checkpoint.fenced import FencedSaver
 from treadle.checkpoint.pool import ConnectionPool, checkpoint_pool
 from treadle.db.pool import Pool
@@ -93,17 +95,24 @@ async def run(pool: Pool) -> Run:
     return run
 
 
+@pytest.fixture(params=["", "a key of thirty-two bytes, or so"], ids=["plain", "encrypted"])
+def key(request: pytest.FixtureRequest) -> str:
+    return request.param
+
+
 @pytest.fixture(params=["ours first", "stock first"])
 async def turns(
-    request: pytest.FixtureRequest, checkpoints: ConnectionPool, pool: Pool, run: Run
+    request: pytest.FixtureRequest, checkpoints: ConnectionPool, pool: Pool, run: Run, key: str
 ) -> tuple[Making, Making]:
     """Makes Treadle's saver and the stock one, in the order in which they work on the thread."""
 
     def ours() -> Saver:
-        return FencedSaver(checkpoints, pool, run.run_id, run.attempt, deferred=True)
+        serde = serializer(key, BaseCheckpointSaver.serde)
+        return FencedSaver(checkpoints, pool, run.run_id, run.attempt, deferred=True, serde=serde)
 
     def stock() -> Saver:
-        return AsyncPostgresSaver(checkpoints)
+        serde = EncryptedSerializer.from_pycryptodome_aes(key=key.encode()) if key else None
+        return AsyncPostgresSaver(checkpoints, serde=serde)
 
     return (ours, stock) if request.param == "ours first" else (stock, ours)
 
@@ -184,11 +193,17 @@ async def test_sends_of_an_older_langgraph_are_found_with_the_parent(
     ids=str,
 )
 async def test_both_list_the_same(
-    checkpoints: ConnectionPool, pool: Pool, turns: tuple[Making, Making], run: Run, asked: dict[str, Any]
+    checkpoints: ConnectionPool,
+    pool: Pool,
+    turns: tuple[Making, Making],
+    run: Run,
+    key: str,
+    asked: dict[str, Any],
 ) -> None:
     for _ in range(2):
         await go_on(talking(), turns[0], run, {})
-    savers = AsyncPostgresSaver(checkpoints), DirectSaver(checkpoints, pool)
+    serde = serializer(key, BaseCheckpointSaver.serde)
+    savers = AsyncPostgresSaver(checkpoints, serde=serde), DirectSaver(checkpoints, pool, serde)
     stock, ours = [[each async for each in saver.alist(config_of(run), **asked)] for saver in savers]
 
     assert ours == stock

@@ -20,10 +20,12 @@ from treadle.checkpoint.pool import ConnectionPool, checkpoint_pool
 from treadle.checkpoint.pruning import Pruned, Pruning, PruningSaver
 from treadle.db.pool import Pool
 from treadle.db.runs import Lease, Outcome, Runs
+from treadle.db.scope import EVERYWHERE
 from treadle.db.threads import Threads
+from treadle.db.together import Maker
 from treadle.errors import Unavailable
 from treadle.graphs.lifetime import ThreadTtl
-from treadle.model import Ttl
+from treadle.model import DEFAULT_TENANT, Ttl
 from treadle_scheduler import lifetimes
 from treadle_scheduler.lifetimes import BATCH, Lifetimes
 
@@ -68,7 +70,7 @@ class Place:
 
     async def thread(self, ttl: Ttl | None = None) -> UUID:
         thread_id = uuid4()
-        await self.threads.create(thread_id, {}, ttl)
+        await self.threads.create(Maker(DEFAULT_TENANT), thread_id, {}, ttl)
         return thread_id
 
     async def ran(self, ttl: Ttl, state: type[Any] = Listed) -> tuple[UUID, Any]:
@@ -89,7 +91,7 @@ class Place:
         return [row[0] for row in rows]
 
     async def there(self, *thread_ids: UUID) -> list[bool]:
-        return [await self.threads.get(thread_id) is not None for thread_id in thread_ids]
+        return [await self.threads.get(EVERYWHERE, thread_id) is not None for thread_id in thread_ids]
 
 
 @pytest.fixture
@@ -123,11 +125,11 @@ async def test_a_thread_whose_runs_go_on_never_expires(place: Place) -> None:
 async def test_whatever_happens_on_a_thread_puts_its_end_off(place: Place) -> None:
     thread = await place.thread(Ttl("delete", 5))
     ends = [(await shown(place, thread)).expires_at]
-    await place.threads.update(thread, {"a": 1})
+    await place.threads.update(EVERYWHERE, thread, {"a": 1})
     ends.append((await shown(place, thread)).expires_at)
     await accepted(place.pool, thread)
     ends.append((await shown(place, thread)).expires_at)
-    await place.threads.update(thread, {}, Ttl("keep_latest", 10))
+    await place.threads.update(EVERYWHERE, thread, {}, Ttl("keep_latest", 10))
     changed = await shown(place, thread)
     ends.append(changed.expires_at)
     assert ends == sorted(set(ends), key=str)
@@ -135,7 +137,7 @@ async def test_whatever_happens_on_a_thread_puts_its_end_off(place: Place) -> No
 
 
 async def shown(place: Place, thread_id: UUID) -> Any:
-    return await place.threads.get(thread_id)
+    return await place.threads.get(EVERYWHERE, thread_id)
 
 
 async def test_what_keeps_its_latest_state_is_pruned_once(place: Place) -> None:
@@ -145,7 +147,7 @@ async def test_what_keeps_its_latest_state_is_pruned_once(place: Place) -> None:
     assert await place.checkpoints(thread) == [newest.config["configurable"]["checkpoint_id"]]
     assert (await shown(place, thread)).expires_at is None
     assert await place.duty.round() == 0
-    await place.threads.update(thread, {})
+    await place.threads.update(EVERYWHERE, thread, {})
     assert await place.duty.round() == 1
 
 
@@ -174,7 +176,7 @@ async def test_a_thread_with_runs_is_not_pruned(place: Place) -> None:
     thread, _ = await place.ran(PRUNED)
     await accepted(place.pool, thread)
     assert await place.duty.round() == 0
-    assert await place.pruning.keep_latest(thread) is Pruned.LATER
+    assert await place.pruning.keep_latest(EVERYWHERE, thread) is Pruned.LATER
     assert len(await place.checkpoints(thread)) > 1
 
 
@@ -212,11 +214,11 @@ async def test_a_prune_that_loses_its_connection_is_postgres_being_away(place: P
         pruning = Pruning(place.pool, PruningSaver(checkpoints))
         async with place.pool.acquire() as other, other.transaction():
             await other.execute("lock table checkpoints")
-            going_on = asyncio.create_task(pruning.keep_latest(thread_id))
+            going_on = asyncio.create_task(pruning.keep_latest(EVERYWHERE, thread_id))
             async with asyncio.timeout(30):
                 while not await place.pool.fetchval(END_WAITING):
                     pass
             with pytest.raises(Unavailable):
                 await going_on
-        assert await pruning.keep_latest(thread_id) is Pruned.DONE
+        assert await pruning.keep_latest(EVERYWHERE, thread_id) is Pruned.DONE
     assert len(await place.checkpoints(thread_id)) == 1

@@ -11,6 +11,7 @@ import pytest_asyncio
 from tests.integration.conftest import at_the_server, url_of
 from treadle import json
 from treadle.db.pool import Connection, Pool, connect_pool
+from treadle.db.scope import DEFAULT
 from treadle.db.thread_search import (
     MATCHING,
     PLANNING,
@@ -84,8 +85,10 @@ def indices(plan: list[dict[str, Any]]) -> set[str]:
 
 @pytest.mark.parametrize("offset", [0, 50_000, MANY - 10])
 async def test_a_filter_that_all_threads_match_is_read_in_order(full: Pool, offset: int) -> None:
-    plan = await planned(full, ThreadFilter(metadata=EVERY), ThreadPage(limit=11, offset=offset))
-    assert indices(plan) == {"thread_by_update", "thread_pkey"}
+    plan = await planned(
+        full, ThreadFilter(scope=DEFAULT, metadata=EVERY), ThreadPage(limit=11, offset=offset)
+    )
+    assert indices(plan) == {"thread_of_tenant_by_update", "thread_pkey"}
     assert not [node for node in plan if node["Node Type"] == "Sort" and node["Actual Rows"] > 11]
 
 
@@ -94,7 +97,9 @@ async def test_a_filter_that_all_threads_match_is_read_in_order(full: Pool, offs
 async def test_a_filter_that_few_threads_match_is_looked_up(
     full: Pool, metadata: dict[str, Any], offset: int
 ) -> None:
-    plan = await planned(full, ThreadFilter(metadata=metadata), ThreadPage(limit=11, offset=offset))
+    plan = await planned(
+        full, ThreadFilter(scope=DEFAULT, metadata=metadata), ThreadPage(limit=11, offset=offset)
+    )
     assert indices(plan) == {"thread_metadata", "thread_pkey"}
 
 
@@ -116,7 +121,7 @@ async def test_the_page_behind_the_last_of_few_matches_is_looked_up_too(pool: Po
     try:
         await pool.execute(FORMER)
         page = ThreadPage(limit=11, offset=offset)
-        plan = await planned(pool, ThreadFilter(metadata={"draft": True}), page)
+        plan = await planned(pool, ThreadFilter(scope=DEFAULT, metadata={"draft": True}), page)
     finally:
         await pool.execute("alter table treadle.thread reset (autovacuum_enabled)")
     assert indices(plan) == {"thread_metadata", "thread_pkey"}
@@ -126,8 +131,8 @@ async def test_the_page_behind_the_last_of_few_matches_is_looked_up_too(pool: Po
     ("sort_by", "index"),
     [
         ("thread_id", "thread_pkey"),
-        ("created_at", "thread_by_creation"),
-        ("updated_at", "thread_by_update"),
+        ("created_at", "thread_of_tenant_by_creation"),
+        ("updated_at", "thread_of_tenant_by_update"),
     ],
 )
 @pytest.mark.parametrize("descending", [True, False])
@@ -135,23 +140,25 @@ async def test_the_usual_orders_are_those_of_indexes(
     full: Pool, sort_by: SortBy, index: str, descending: bool
 ) -> None:
     page = ThreadPage(limit=11, offset=1000, sort_by=sort_by, descending=descending)
-    assert indices(await planned(full, ThreadFilter(), page)) == {index, "thread_pkey"}
+    assert indices(await planned(full, ThreadFilter(scope=DEFAULT), page)) == {index, "thread_pkey"}
 
 
 @pytest.mark.parametrize("status", ["interrupted", "error"])
 async def test_threads_that_wait_for_somebody_are_looked_up_in_the_order_of_changes(
     full: Pool, status: str
 ) -> None:
-    wanted = ThreadFilter(status=status)
+    wanted = ThreadFilter(scope=DEFAULT, status=status)
     plan = await planned(full, wanted, ThreadPage(limit=11, offset=900))
-    assert indices(plan) == {"thread_waiting", "thread_pkey"}
+    assert indices(plan) == {"thread_of_tenant_waiting", "thread_pkey"}
 
 
 @pytest.mark.parametrize("metadata", [None, EVERY, SOME])
 async def test_counting_goes_by_an_index(full: Pool, metadata: dict[str, Any] | None) -> None:
     async with full.acquire() as connection, connection.transaction():
         await connection.execute(PLANNING)
-        assert indices(await explained(connection, count_statement(ThreadFilter(metadata=metadata))))
+        assert indices(
+            await explained(connection, count_statement(ThreadFilter(scope=DEFAULT, metadata=metadata)))
+        )
 
 
 @pytest.mark.parametrize("metadata", [EVERY, SOME, ONE])
@@ -168,7 +175,7 @@ async def test_threads_that_have_expired_are_looked_up(full: Pool) -> None:
 
 
 async def test_pages_follow_each_other_without_gaps(full: Pool) -> None:
-    search, wanted = ThreadSearch(full), ThreadFilter(metadata={"user": "user-1"})
+    search, wanted = ThreadSearch(full), ThreadFilter(scope=DEFAULT, metadata={"user": "user-1"})
     assert await search.count(wanted) == MANY // 5000
     pages = [
         await search.page(wanted, ThreadPage(limit=7, offset=offset, columns=("thread_id", "updated_at")))
@@ -183,8 +190,8 @@ async def test_a_thread_that_is_gone_is_not_found(pool: Pool) -> None:
     await pool.execute(
         "insert into treadle.thread (thread_id, stateless, gone_at) values (gen_random_uuid(), true, now())"
     )
-    assert await ThreadSearch(pool).count(ThreadFilter()) == 0
-    assert await ThreadSearch(pool).page(ThreadFilter(), ThreadPage(limit=1)) == []
+    assert await ThreadSearch(pool).count(ThreadFilter(scope=DEFAULT)) == 0
+    assert await ThreadSearch(pool).page(ThreadFilter(scope=DEFAULT), ThreadPage(limit=1)) == []
 
 
 async def test_a_text_that_looks_like_sql_is_a_text(pool: Pool) -> None:
@@ -193,6 +200,6 @@ async def test_a_text_that_looks_like_sql_is_a_text(pool: Pool) -> None:
         "insert into treadle.thread (thread_id, metadata) values (gen_random_uuid(), $1)", {odd: odd}
     )
     page = ThreadPage(limit=1, columns=("metadata",), extract={"a": ("metadata", [odd])})
-    assert await ThreadSearch(pool).page(ThreadFilter(metadata={odd: odd}), page) == [
+    assert await ThreadSearch(pool).page(ThreadFilter(scope=DEFAULT, metadata={odd: odd}), page) == [
         {"metadata": {odd: odd}, "extracted": {"a": odd}}
     ]

@@ -13,6 +13,7 @@ from treadle import json
 from treadle.db.new_run import NewRun
 from treadle.db.pool import Pool
 from treadle.db.runs import Lease, Outcome, Runs
+from treadle.db.scope import EVERYWHERE
 from treadle.db.webhooks import Owed, Webhooks
 from treadle.model import CancelAction, RunStatus
 
@@ -97,8 +98,8 @@ async def test_cancels_owe_too_before_and_after_the_beginning(pool: Pool) -> Non
     first, second = await accepted(pool, thread, webhook=URL), await accepted(pool, thread, webhook=URL)
     run = (await runs.claim(thread, LEASE)).run
     assert run is not None
-    await runs.cancel(thread, first, CancelAction.ROLLBACK)
-    await runs.cancel_some(thread, [RunStatus.PENDING, RunStatus.RUNNING], CancelAction.INTERRUPT)
+    await runs.cancel(EVERYWHERE, thread, first, CancelAction.ROLLBACK)
+    await runs.cancel_some(EVERYWHERE, thread, [RunStatus.PENDING, RunStatus.RUNNING], CancelAction.INTERRUPT)
     await runs.hand_back(run)
 
     owed = {each.run_id: each.run["status"] for each in await Webhooks(pool).take_due(60, 10)}

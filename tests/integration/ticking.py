@@ -17,11 +17,12 @@ from treadle.db.ticks import Ticks
 from treadle.messaging.connection import Nats
 from treadle.messaging.delays import Schedules
 from treadle.messaging.wakeups import WakeupPublisher
-from treadle.model import Cron, OnMissed, default_assistant_id
+from treadle.model import DEFAULT_TENANT, Cron, OnMissed, default_assistant_id
 from treadle.operations.assistants import AssistantChoice
 from treadle.operations.cancel import Cancellation
 from treadle.operations.create import Creation
 from treadle.operations.first_wakeups import FirstWakeups
+from treadle.operations.wakeups import Wakeups
 from treadle.schedules import Schedule
 from treadle.settings import Settings
 from treadle.streaming import StreamLimits, connect
@@ -62,7 +63,7 @@ class Ticking:
         self.creation = Creation(
             AssistantChoice(graphs, Assistants(pool)),
             runs,
-            FirstWakeups(WakeupPublisher(nats, 1), self.metrics, Tracing()),
+            FirstWakeups(Wakeups(WakeupPublisher(nats, 1), None), self.metrics, Tracing()),
             Schedules(nats, 1, wanted=True),
             Cancellation(runs, redis, StreamLimits.of(SETTINGS)),
             None,
@@ -127,7 +128,7 @@ async def new_cron(
         next_run_date=Schedule(schedule, timezone).after(at),
         on_missed=on_missed,
     )
-    cron = await Crons(pool).create(uuid4(), assistant_id, thread_id, fields)
+    cron = await Crons(pool).create(DEFAULT_TENANT, uuid4(), assistant_id, thread_id, fields)
     assert cron is not None
     return cron
 

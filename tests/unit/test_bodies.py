@@ -7,6 +7,7 @@ from uuid import UUID
 import pytest
 from msgspec import Struct
 
+from tests.limits import LIMITS
 from treadle.errors import InvalidRequest
 from treadle.wire.direct import CancelRequest, JoinRequest
 from treadle.wire.reading import read_body
@@ -16,13 +17,13 @@ RUN = '"thread_id": "00000000-0000-0000-0000-000000000001", "run_id": "00000000-
 
 
 def test_a_body_becomes_its_type() -> None:
-    body = read_body(f'{{{RUN}, "action": "rollback", "more": 1}}'.encode(), CancelRequest)
+    body = read_body(f'{{{RUN}, "action": "rollback", "more": 1}}'.encode(), CancelRequest, LIMITS)
     assert (body.run_id, body.action, body.wait) == (UUID(int=2), "rollback", False)
 
 
 def test_numbers_and_booleans_may_be_text() -> None:
-    assert read_body(f'{{{RUN}, "timeout_secs": "1.5"}}'.encode(), JoinRequest).timeout_secs == 1.5
-    assert read_body(f'{{{RUN}, "wait": "true"}}'.encode(), CancelRequest).wait
+    assert read_body(f'{{{RUN}, "timeout_secs": "1.5"}}'.encode(), JoinRequest, LIMITS).timeout_secs == 1.5
+    assert read_body(f'{{{RUN}, "wait": "true"}}'.encode(), CancelRequest, LIMITS).wait
 
 
 class Row(Struct):
@@ -46,5 +47,5 @@ class Row(Struct):
 )  # fmt: skip
 def test_what_is_wrong_is_said_of_the_field(body: bytes, kind: type[object], detail: str) -> None:
     with pytest.raises(InvalidRequest) as refused:
-        read_body(body, kind)
+        read_body(body, kind, LIMITS)
     assert str(refused.value).startswith(detail)

@@ -64,7 +64,20 @@ def test_version_names_the_program() -> None:
     assert re.fullmatch(r"treadle \S.*\n", invoke("--version").output)
 
 
-@pytest.mark.parametrize("command", ["dev", "run", "cron list", "cron pause", "cron resume", "cron trigger"])
+@pytest.mark.parametrize(
+    "command",
+    [
+        "dev",
+        "run",
+        "cron list",
+        "cron pause",
+        "cron resume",
+        "cron trigger",
+        "keys create",
+        "keys list",
+        "audit list",
+    ],
+)
 def test_every_option_is_documented(command: str) -> None:
     text = (DOCS / "cli.md").read_text(encoding="utf-8")
     options = set(re.findall(r"--[a-z][a-z-]+", invoke(*command.split(), "--help").output)) - {"--help"}

@@ -99,6 +99,18 @@ def test_env_is_a_file(tmp_path: Path) -> None:
     }
 
 
+def test_encryption_that_would_not_be_done_is_refused(tmp_path: Path) -> None:
+    content = {
+        "graphs": {"agent": "./agent.py:graph"},
+        "encryption": {"path": "./encryption.py:encryption"},
+        "checkpointer": {"path": "./checkpointer.py:saver"},
+    }
+    assert refused(write(tmp_path, content)).startswith(
+        "`encryption` would not be heeded: `checkpointer.path`"
+    )
+    assert refused(write(tmp_path, {**content, "encryption": {}})).startswith("`encryption`: ")
+
+
 def test_fields_of_other_tools_are_left_alone(tmp_path: Path) -> None:
     assert read(tmp_path, python_version="3.12", dockerfile_lines=["RUN true"], ui={"index": {}}).env == {}
 

@@ -31,6 +31,8 @@ def cron(schedule: str, *, end: str | None = None, on_missed: OnMissed = "once")
         on_missed=on_missed,
         payload={},
         metadata={},
+        tenant="default",
+        asking=None,
         next_run_date=None,
         created_at=DAY,
         updated_at=DAY,

@@ -30,3 +30,16 @@ def test_what_the_drivers_are_given(given: str, taken: Dsn) -> None:
 def test_anything_else_is_refused(value: str) -> None:
     with pytest.raises(ConfigError, match=f"prepared_statements={value}: it is `yes`, or `no`"):
         parse(f"{PLAIN}?prepared_statements={value}")
+
+
+@pytest.mark.parametrize("password", ["sec/ret", "sec#ret", "sec[ret", "s@c/ret", "sec%ret", "sec?ret"])
+def test_a_password_that_is_not_escaped_is_refused_and_not_shown(password: str) -> None:
+    with pytest.raises(ConfigError, match="DATABASE_URI cannot be understood") as refused:
+        parse(f"postgresql://u:{password}@db/x")
+
+    assert "ret" not in str(refused.value)
+
+
+def test_a_certificate_that_is_not_there_is_named() -> None:
+    with pytest.raises(ConfigError, match=r"DATABASE_URI \(sslrootcert\) names /none, which cannot be read"):
+        parse(f"{PLAIN}?sslmode=verify-full&sslrootcert=/none")

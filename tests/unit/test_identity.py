@@ -27,7 +27,9 @@ from treadle.identity import (
     refuse_claimed_identity,
     sign,
     signing_keys,
+    user_of,
 )
+from treadle.identity.caller import Caller
 from treadle.identity.header import shown
 from treadle.identity.renewal import renewed
 from treadle.wire.runs import Config, NewRun
@@ -317,7 +319,7 @@ def test_settings_make_a_verifier() -> None:
 
 
 def test_graphs_get_a_user_as_langgraph_wants_it() -> None:
-    made = configurable(Identity("ada", "acme"))
+    made = configurable(user_of(Caller(identity="ada", tenant="acme")))
     user = User(made["langgraph_auth_user"])
 
     assert isinstance(user, BaseUser)

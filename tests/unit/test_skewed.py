@@ -17,6 +17,7 @@ LIBRARY = ("langgraph.checkpoint", "langgraph.pregel")
 ELSEWHERE = {
     "treadle.cli.cron_table",
     "treadle.cli.deadletter_view",
+    "treadle.cli.keys_view",
     "treadle.operations.dead_letters",
     "treadle_api.bus.micro",
 }

@@ -9,9 +9,11 @@ from litestar import Litestar, Router
 from litestar.di import Provide
 
 from treadle.graphs.http import Http
+from treadle_api.access.access import OPEN
+from treadle_api.access.gate import Gate, access_of
 from treadle_api.answer import Answer
 from treadle_api.errors import HANDLERS
-from treadle_api.limits import MAX_BODY_BYTES
+from treadle_api.limits import limited
 from treadle_api.observe import Observe
 from treadle_api.openapi import openapi
 from treadle_api.parts import Parts
@@ -63,12 +65,24 @@ def make_app(parts: Parts, http: Http, *, mine: Any | None = None, prefix: str =
     routers = [router for router, switch in ROUTERS if not getattr(http, switch)]
     return Litestar(
         route_handlers=[*routers, system.bare] if http.disable_meta else routers,
-        dependencies={field.name: _given(getattr(parts, field.name)) for field in fields(parts)},
+        dependencies={
+            **{field.name: _given(getattr(parts, field.name)) for field in fields(parts)},
+            "access": _given(OPEN) if parts.proof is None else Provide(access_of, sync_to_thread=False),
+        },
         exception_handlers=HANDLERS,
         response_class=Answer,
-        middleware=[Observe(parts.metrics, parts.tracing), parts.at_work, parts.request_headers],
-        openapi_config=None if http.disable_meta else openapi(mine, prefix),
-        request_max_body_size=MAX_BODY_BYTES,
+        middleware=[
+            Observe(parts.metrics, parts.tracing),
+            parts.at_work,
+            Gate(parts.proof, parts.limits),
+            parts.open_answers,
+            parts.request_headers,
+        ],
+        openapi_config=None
+        if http.disable_meta
+        else openapi(mine, prefix, None if parts.proof is None else parts.proof.described),
+        request_class=limited(parts.limits),
+        request_max_body_size=parts.limits.bytes,
         logging_config=None,
     )
 

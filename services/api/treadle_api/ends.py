@@ -62,5 +62,5 @@ class Ends:
             return
         for run in ended:
             if run.run_id in self._seen_ended:
-                self._hub.end(run.run_id, {"status": run.status, "known_by": "postgres"})
+                self._hub.end(run.run_id, {"status": run.status, "known_by": "postgres"}, run.secs_ago)
         self._seen_ended = {run.run_id for run in ended}

@@ -14,8 +14,9 @@ from litestar.exceptions import ClientException, HTTPException, ValidationExcept
 
 from treadle.checkpoint.reaching import psycopg_errors
 from treadle.db.pool import postgres_errors
-from treadle.errors import Overloaded, TooSlow, TreadleError, Unavailable, unavailable_in
+from treadle.errors import Overloaded, TooSlow, TreadleError, Unauthorized, Unavailable, unavailable_in
 from treadle.wire.reading import problem
+from treadle_api.access.custom import Refused
 
 log = logging.getLogger(__name__)
 
@@ -32,13 +33,22 @@ AnyRequest = Request[Any, Any, Any]
 
 def treadle_error(request: AnyRequest, error: TreadleError) -> Response[dict[str, str]]:
     """Treadle's own errors know their status."""
-    headers = {} if error.retry_after_secs is None else {"retry-after": str(error.retry_after_secs)}
-    if isinstance(error, TooSlow):
-        headers["connection"] = "close"  # what is still to come belongs to no request
+    headers = headers_of(error)
     # Of those that are turned away there may be many, and they are counted.
     if error.status >= 500 and not isinstance(error, Overloaded):
         log.warning("%s %s: %s", request.method, request.url.path, error)
     return _answer(error.status, str(error), headers)
+
+
+def headers_of(error: TreadleError) -> dict[str, str]:
+    """What an error says in headers."""
+    if isinstance(error, Refused):
+        return dict(error.headers)
+    if isinstance(error, Unauthorized):
+        return {"www-authenticate": "Bearer"}
+    if isinstance(error, TooSlow):
+        return {"connection": "close"}  # what is still to come belongs to no request
+    return {} if error.retry_after_secs is None else {"retry-after": str(error.retry_after_secs)}
 
 
 def validation_error(request: AnyRequest, error: ValidationException) -> Response[dict[str, str]]:

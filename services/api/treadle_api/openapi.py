@@ -13,6 +13,7 @@ from litestar.openapi.spec import OpenAPIMediaType, Operation, RequestBody, Sche
 from litestar.openapi.spec.enums import OpenAPIType
 from msgspec import UNSET, Struct, UnsetType
 
+from treadle_api.access.gate import PUBLIC
 from treadle_api.shell.described import add, described
 
 # What answers that stay open consist of; the framework cannot see it.
@@ -54,13 +55,24 @@ UUIDS = frozenset({"assistant_id", "thread_id", "run_id", "cron_id"})
 PROBLEMS = {
     "404": "What the path or the body names does not exist.",
     "409": "The present state of the thing that the path names does not allow it.",
+    "413": "The body is larger than TREADLE_HTTP_MAX_BODY_BYTES.",
     "422": "A field or parameter cannot be used; the detail names it.",
-    "429": "As many runs wait as may. Try again after `Retry-After` seconds.",
+    "429": "As many runs wait as may, or this client has as many answers open as it may. Try again after `Retry-After` seconds.",
     "503": "A server that this needs cannot be reached now, or this one has too much to do. Try again after `Retry-After` seconds.",
 }
 
 
+# Where whoever asks has to prove who it is.
+REFUSALS = {
+    "401": "The request does not prove who sends it.",
+    "403": "Whoever sends it may not do this.",
+}
 MAKING_RUNS = ("/runs", "/runs/wait", "/runs/stream", "/runs/batch", "/commands", "/trigger")
+# What answers with 429, by its method: what makes runs, and what stays open.
+MAY_BE_TOO_MANY = {
+    "post": (*MAKING_RUNS, "/stream/events", "/{run_id}/cancel", "/mcp", "/a2a/{assistant_id}"),
+    "get": ("/stream", "/join"),
+}
 
 
 class WithProblems(JsonRenderPlugin):
@@ -68,11 +80,13 @@ class WithProblems(JsonRenderPlugin):
 
     Args:
         mine: the user's app, if there is one.
+        security: how whoever asks proves who it is, `securitySchemes` and `security`; None: nobody has to.
     """
 
-    def __init__(self, mine: Any | None) -> None:
+    def __init__(self, mine: Any | None, security: dict[str, Any] | None) -> None:
         super().__init__(path="/", media_type=MediaType.JSON)
         self._mine = mine
+        self._security = security
 
     def render(self, request: Request[Any, Any, Any], openapi_schema: dict[str, Any]) -> bytes:
         openapi_schema["components"]["schemas"]["Problem"] = {
@@ -85,12 +99,29 @@ class WithProblems(JsonRenderPlugin):
                 if "extra" in str(operation["responses"].get("400")):
                     del operation["responses"]["400"]
                 operation["responses"].update(_problems(path, method, operation))
+                if self._security is not None:
+                    _guard(path, operation)
                 for parameter in operation.get("parameters", ()):
                     if parameter["name"] in UUIDS and parameter["in"] == "path":
                         parameter["schema"]["format"] = "uuid"
+        if self._security is not None:
+            openapi_schema["components"]["securitySchemes"] = self._security["securitySchemes"]
+            openapi_schema["security"] = self._security["security"]
         if (theirs := described(self._mine)) is not None:
             add(openapi_schema, theirs)
         return super().render(request, openapi_schema)
+
+
+def _guard(path: str, operation: dict[str, Any]) -> None:
+    if path in PUBLIC:
+        operation["security"] = []
+    else:
+        operation["responses"] |= {status: _problem(text) for status, text in REFUSALS.items()}
+
+
+def _problem(text: str) -> dict[str, Any]:
+    content = {"application/json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
+    return {"description": text, "content": content}
 
 
 def _problems(path: str, method: str, operation: dict[str, Any]) -> dict[str, Any]:
@@ -98,23 +129,24 @@ def _problems(path: str, method: str, operation: dict[str, Any]) -> dict[str, An
         "404": "{" in path or "requestBody" in operation,
         "409": "requestBody" in operation or path.endswith("/trigger"),
         "422": "requestBody" in operation or "parameters" in operation,
-        "429": method == "post" and path.endswith(MAKING_RUNS),
+        "413": "requestBody" in operation,
+        "429": path.endswith(MAY_BE_TOO_MANY.get(method, ())),
         "503": path not in ("/info", "/metrics"),
     }
-    content = {"application/json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
     return {
-        status: {"description": text, "content": content}
+        status: _problem(text)
         for status, text in PROBLEMS.items()
         if possible[status] and status not in operation["responses"]
     }
 
 
-def openapi(mine: Any | None, prefix: str) -> OpenAPIConfig:
+def openapi(mine: Any | None, prefix: str, security: dict[str, Any] | None) -> OpenAPIConfig:
     """How /openapi.json is made.
 
     Args:
         mine: the user's own app, which is described as well.
         prefix: that all paths lie under.
+        security: as `WithProblems` has it.
     """
     return OpenAPIConfig(
         title="Treadle",
@@ -122,5 +154,5 @@ def openapi(mine: Any | None, prefix: str) -> OpenAPIConfig:
         description="LangGraph graphs behind an API, every run a durable command.",
         path="/openapi.json",
         servers=[Server(url=prefix or "/")],
-        render_plugins=[WithProblems(mine)],
+        render_plugins=[WithProblems(mine, security)],
     )

@@ -14,9 +14,10 @@ from litestar.types import ASGIApp
 
 from treadle.patience import unless
 from treadle.service import Given
+from treadle.settings import Settings
 from treadle.telemetry.metrics import Metrics
+from treadle_api.access.opening import check_exposure
 from treadle_api.app import make_app
-from treadle_api.limits import MAX_BODY_BYTES
 from treadle_api.listening import listen
 from treadle_api.parts import Links, build, link
 from treadle_api.shell.around import around
@@ -57,15 +58,16 @@ async def run(given: Given) -> None:
     """Serve until SIGTERM or SIGINT.
 
     Raises:
-        ConfigError: the address cannot be listened on, or the user's app cannot start.
+        ConfigError: the address cannot be listened on, or must not be; or the user's app cannot start.
     """
     settings, http = given.settings, given.config.http
+    check_exposure(given.config, settings)
     prefix = (settings.mount_prefix or http.mount_prefix).rstrip("/")
     listener = listen(settings.treadle_host, settings.treadle_port, shared=settings.treadle_api_processes > 1)
     bound_unsent(listener, settings.treadle_stream_stall_secs)
     async with link(given) as links:
         door = Door(links.dependencies, prefix, http.cors, silent=http.disable_meta)
-        server = _Server(_config(door, settings.treadle_stream_stall_secs, links.metrics))
+        server = _Server(_config(door, settings, links.metrics))
         serving = asyncio.create_task(server.serve(sockets=[listener]), name="http")
         try:
             async with AsyncExitStack() as stack:
@@ -89,20 +91,22 @@ async def _built(stack: AsyncExitStack, given: Given, links: Links, prefix: str)
     parts = await stack.enter_async_context(build(given, links))
     if given.settings.treadle_nats_api == "on":
         await stack.enter_async_context(parts.front.serving())
-    return around(make_app(parts, http, mine=mine and mine.app, prefix=prefix), http, mine, prefix)
+    app = make_app(parts, http, mine=mine and mine.app, prefix=prefix)
+    return around(app, http, mine, prefix, parts.proof, parts.limits)
 
 
-def _config(door: Door, stall_secs: float, metrics: Metrics) -> uvicorn.Config:
-    http, ws = watched(stall_secs, metrics.streams_cut.inc)
+def _config(door: Door, settings: Settings, metrics: Metrics) -> uvicorn.Config:
+    http, ws = watched(settings.treadle_stream_stall_secs, metrics.streams_cut.inc)
     return uvicorn.Config(
         door,
         http=http,
         ws=ws,
-        ws_max_size=MAX_BODY_BYTES,
+        ws_max_size=settings.treadle_http_max_body_bytes,
         lifespan="off",
         log_config=None,
         access_log=False,
         server_header=False,
+        headers=[("x-content-type-options", "nosniff")],  # of all answers, at no cost
         timeout_keep_alive=KEEP_ALIVE_SECS,
         timeout_graceful_shutdown=SHUTDOWN_SECS,
     )

@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 
 from treadle.checkpoint.pruning import Pruning
+from treadle.db.audit import AuditRows
 from treadle.db.dead_letters import DeadRuns
 from treadle.db.leader import Leadership
 from treadle.db.queue import Queue
@@ -18,6 +19,7 @@ from treadle.db.run_events import RunEventOutbox
 from treadle.db.store import StoreItems
 from treadle.db.threads import Threads
 from treadle.db.ticks import Ticks
+from treadle.db.turns import TurnRows
 from treadle.db.webhooks import Webhooks
 from treadle.messaging.run_events import RunEventPublisher, stream_config
 from treadle.service import Given
@@ -32,6 +34,7 @@ from treadle_scheduler.parts import Parts, build
 from treadle_scheduler.removal import Removal
 from treadle_scheduler.run_events import RunEvents
 from treadle_scheduler.sweeper import Leaseless, Untold, Waking
+from treadle_scheduler.turns import NeedlessTurns, TurnDuty
 from treadle_scheduler.webhooks import WebhookDuty
 
 log = logging.getLogger(__name__)
@@ -64,6 +67,7 @@ async def _work(given: Given) -> None:
             settings.treadle_webhook_at_once,
         )
         tasks.create_task(webhooks.outbox.run(), name="webhooks")
+        tasks.create_task(parts.wakeups.run(), name="wake-ups")
         lead = Leadership(parts.pool, "scheduler", parts.holder, settings.treadle_leader_lease_secs)
         log.info("ready")
         duties = [*_duties(parts), *_removals(parts), webhooks]
@@ -78,7 +82,9 @@ def _duties(parts: Parts) -> Sequence[Duty]:
     return [
         Untold(queue, waking, *sweeps),
         Leaseless(queue, waking, *sweeps),
-        Delays(queue, parts.publisher, parts.metrics, settings.treadle_delay_interval_secs),
+        Delays(queue, parts.wakeups, parts.metrics, settings.treadle_delay_interval_secs),
+        TurnDuty(parts.turns),
+        NeedlessTurns(TurnRows(parts.pool), settings.treadle_sweep_interval_secs),
         _run_events(parts),
         Lifetimes(
             Threads(parts.removals), Pruning(parts.removals, parts.saver), config.checkpointer.thread_ttl
@@ -113,6 +119,9 @@ def _removals(parts: Parts) -> Sequence[Duty]:
         removal("forget_webhooks", partial(webhooks.forget, settings.treadle_webhook_keep_secs)),
         removal("forget_dead_letters", partial(letters.forget, settings.treadle_dead_letter_keep_secs)),
     ]
+    if settings.treadle_audit_keep_secs:
+        audit = AuditRows(parts.removals)
+        removals.append(removal("forget_audit", partial(audit.forget, settings.treadle_audit_keep_secs)))
     if settings.treadle_run_keep_secs:
         # Whoever can still read a run's events finds the run.
         keep_secs = max(settings.treadle_run_keep_secs, settings.treadle_events_ttl_secs)

@@ -18,6 +18,7 @@ from treadle.db.runs import CancelledRun
 from treadle.db.ticks import MadeTick, NewTick, Ticks
 from treadle.errors import InvalidRequest, NotFound
 from treadle.model import Cron
+from treadle.operations.asking import Asking
 from treadle.operations.create import Creation
 from treadle.operations.cron_runs import cron_run
 from treadle.telemetry.metrics import Duty as DutyName
@@ -109,6 +110,7 @@ class CronDuty:
         try:
             asked = cron_run(cron)
             row = await self._creation.row(
+                Asking(cron.tenant, cron.asking),
                 asked.run_id,
                 asked.thread_id,
                 asked.body,

@@ -10,7 +10,8 @@ import asyncio
 from datetime import timedelta
 
 from treadle.db.queue import DuePlace, DueRun, Queue
-from treadle.messaging.wakeups import Source, WakeupPublisher
+from treadle.messaging.wakeups import Source
+from treadle.operations.wakeups import Wakeups
 from treadle.telemetry.metrics import Duty as DutyName
 from treadle.telemetry.metrics import Metrics
 
@@ -25,11 +26,9 @@ class Delays:
 
     name: DutyName = "delay"
 
-    def __init__(
-        self, queue: Queue, publisher: WakeupPublisher, metrics: Metrics, interval_secs: float
-    ) -> None:
+    def __init__(self, queue: Queue, wakeups: Wakeups, metrics: Metrics, interval_secs: float) -> None:
         self._queue = queue
-        self._publisher = publisher
+        self._wakeups = wakeups
         self._metrics = metrics
         self.interval_secs = interval_secs
         self._seen: DuePlace | None = None
@@ -48,6 +47,6 @@ class Delays:
         return woken
 
     async def _wake(self, run: DueRun) -> bool:
-        published = await self._publisher.publish(run, Source.DELAY)
-        (self._metrics.wakeups if published else self._metrics.wakeup_failures)["delay"].inc()
-        return published
+        seen_to = await self._wakeups.wake(run, Source.DELAY)
+        (self._metrics.wakeups if seen_to else self._metrics.wakeup_failures)["delay"].inc()
+        return seen_to

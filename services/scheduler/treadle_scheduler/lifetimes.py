@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 from typing import NamedTuple
 
 from treadle.checkpoint.pruning import Pruned, Pruning
+from treadle.db.scope import EVERYWHERE
 from treadle.db.threads import Threads
 from treadle.graphs.lifetime import ThreadTtl
 from treadle.telemetry.metrics import Duty as DutyName
@@ -51,5 +52,5 @@ class Lifetimes:
 
     async def _prune(self, most: int) -> Batch:
         due = await self._threads.due_for_pruning(most)
-        each = [await self._pruning.keep_latest(thread_id) for thread_id in due]
+        each = [await self._pruning.keep_latest(EVERYWHERE, thread_id) for thread_id in due]
         return Batch(each.count(Pruned.DONE), len(each) - each.count(Pruned.LATER))

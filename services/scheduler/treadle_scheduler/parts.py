@@ -14,13 +14,19 @@ from treadle.db.assistants import Assistants
 from treadle.db.opening import open_pool, postgres_at, refusals
 from treadle.db.pool import Pool
 from treadle.db.runs import Runs
+from treadle.graphs.tenants import Shares
+from treadle.messaging.access import NatsAccess
 from treadle.messaging.connection import Nats
 from treadle.messaging.delays import Schedules
 from treadle.messaging.wakeups import WakeupPublisher
+from treadle.operations.approvals import Approvals
 from treadle.operations.assistants import AssistantChoice
 from treadle.operations.cancel import Cancellation
 from treadle.operations.create import Creation
 from treadle.operations.first_wakeups import FirstWakeups
+from treadle.operations.priorities import Priorities
+from treadle.operations.turns import Turns
+from treadle.operations.wakeups import Wakeups, turns_of
 from treadle.patience import open_patiently
 from treadle.readiness import Readiness
 from treadle.service import Given
@@ -46,6 +52,8 @@ class Parts:
     removals: Pool
     nats: Nats
     publisher: WakeupPublisher
+    wakeups: Wakeups
+    turns: Turns
     saver: PruningSaver
     creation: Creation
 
@@ -72,21 +80,38 @@ async def build(given: Given) -> AsyncGenerator[Parts]:
         pool, removals, checkpoints = await open_patiently(
             postgres_at(settings.database_uri), stack, attempt, readiness.teller("postgres")
         )
-        nats = Nats(settings.nats_url, name=f"scheduler-{holder}", tell=readiness.teller("nats"))
+        nats = Nats(NatsAccess.of(settings), name=f"scheduler-{holder}", tell=readiness.teller("nats"))
         await stack.enter_async_context(nats.kept_up())
         redis = connect(settings.redis_uri)
         stack.push_async_callback(redis.aclose)
         publisher, runs = WakeupPublisher(nats, settings.treadle_nats_replicas), Runs(pool)
+        wakeups = Wakeups(publisher, turns_of(given.config, settings, pool, nats))
+        turns = Turns(pool, nats, publisher, Shares(given.config.tenants))
         creation = Creation(
             AssistantChoice(given.config.graphs.keys(), Assistants(pool)),
             runs,
-            FirstWakeups(publisher, metrics, given.tracing),
+            FirstWakeups(wakeups, metrics, given.tracing),
             Schedules(nats, settings.treadle_nats_replicas, wanted=settings.treadle_nats_schedules == "auto"),
             Cancellation(runs, redis, StreamLimits.of(settings)),
             None if given.config.http.disable_webhooks else webhook_policy(given.config, settings),
             metrics,
             given.tracing,
             given.config.checkpointer.thread_ttl.default,
+            priorities=Priorities.of(given.config, pool),
+            approvals=Approvals.of(given.config.approvals, pool),
         )
         saver = PruningSaver(checkpoints)
-        yield Parts(given, holder, metrics, readiness, pool, removals, nats, publisher, saver, creation)
+        yield Parts(
+            given,
+            holder,
+            metrics,
+            readiness,
+            pool,
+            removals,
+            nats,
+            publisher,
+            wakeups,
+            turns,
+            saver,
+            creation,
+        )

@@ -61,7 +61,7 @@ class Untold:
         """Wake one batch; the next round goes on where this one ended."""
         overdue = await self._queue.overdue(self.interval_secs, self._batch, self._after)
         self._after = overdue[-1].place if len(overdue) == self._batch else BEGINNING
-        return await self._waking.wake(overdue)
+        return await self._waking.wake([run for run in overdue if not run.has_turn])
 
 
 class Leaseless:

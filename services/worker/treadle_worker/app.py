@@ -16,6 +16,7 @@ from nats.js import JetStreamContext
 
 from treadle.address import without_password
 from treadle.db.runs import Lease
+from treadle.messaging.access import NatsAccess
 from treadle.messaging.connection import NATS_ERRORS, Nats, no_jetstream
 from treadle.messaging.delays import due_inbox, ensure_delays, ensure_due_consumer, keeps_schedules
 from treadle.messaging.wakeups import (
@@ -24,6 +25,7 @@ from treadle.messaging.wakeups import (
     ensure_stream,
     wakeup_inbox,
 )
+from treadle.operations.wakeups import Wakeups, turns_of
 from treadle.patience import Reminder
 from treadle.readiness import Readiness
 from treadle.service import Given
@@ -32,6 +34,7 @@ from treadle.telemetry.server import serve_metrics
 from treadle.webhooks.build import webhook_delivery, webhook_sender
 from treadle.webhooks.outbox import Outbox
 from treadle_worker import cancels
+from treadle_worker.appetite import Appetite
 from treadle_worker.drain import Drain
 from treadle_worker.due import DueRuns
 from treadle_worker.equipment import NEEDED, USEFUL, Equipment, end_what_does_not_end, equip
@@ -62,6 +65,8 @@ class Built(NamedTuple):
     slots: list[Slot]
     due: list[DueRuns]
     webhooks: Outbox[UUID]
+    wakeups: Wakeups
+    appetite: Appetite
 
 
 class Worker:
@@ -80,7 +85,7 @@ class Worker:
         self._readiness = Readiness(NEEDED, USEFUL)
         self._tell_nats = self._readiness.teller("nats")
         self._nats = Nats(
-            settings.nats_url, name=self._name, on_connect=self._ensure_queue, tell=self._tell_nats
+            NatsAccess.of(settings), name=self._name, on_connect=self._ensure_queue, tell=self._tell_nats
         )
 
     async def run(self) -> None:
@@ -103,6 +108,8 @@ class Worker:
                 forwarding = [
                     tasks.create_task(due.run(), name=f"due-{n}") for n, due in enumerate(built.due)
                 ]
+                telling = tasks.create_task(built.wakeups.run(), name="wake-ups")
+                eating = tasks.create_task(built.appetite.run(), name="appetite")
                 tending = tasks.create_task(built.equipment.savers.tend(), name="checkpoints")
                 serving = [
                     tasks.create_task(slot.serve(), name=f"slot-{n}") for n, slot in enumerate(built.slots)
@@ -115,7 +122,7 @@ class Worker:
                 )
                 await self._drain.started.wait()
                 await self._drain.finish(executor, serving)
-                for task in (listener, tending, *forwarding):
+                for task in (listener, telling, eating, tending, *forwarding):
                     task.cancel()
                 built.webhooks.close()
                 await asyncio.wait({delivering}, timeout=LAST_WEBHOOKS_SECS)
@@ -143,11 +150,19 @@ class Worker:
         webhooks = Outbox[UUID](delivery.for_run, at_once=WEBHOOKS_AT_ONCE, waiting=WEBHOOKS_WAITING)
         spans = Spans(self._given.tracing, settings.treadle_route)
         work = self._work(equipment, spans, webhooks)
+        turns = turns_of(self._given.config, settings, equipment.pool, self._nats)
+        wakeups = Wakeups(WakeupPublisher(self._nats, settings.treadle_nats_replicas), turns)
+        appetite = Appetite(turns, settings.treadle_route, settings.n_jobs_per_worker)
         slots = [
-            Slot(wakeup_inbox(self._nats.client, settings.treadle_route), work, spans, self._drain.started)
+            Slot(
+                wakeup_inbox(self._nats.client, settings.treadle_route),
+                work,
+                spans,
+                self._drain.started,
+                appetite,
+            )
             for _ in range(settings.n_jobs_per_worker)
         ]
-        wakeups = WakeupPublisher(self._nats, settings.treadle_nats_replicas)
         due = [
             DueRuns(
                 due_inbox(self._nats.client, settings.treadle_route),
@@ -158,7 +173,7 @@ class Worker:
             )
             for _ in range(DUE_AT_ONCE)
         ]
-        return Built(equipment, slots, due, webhooks)
+        return Built(equipment, slots, due, webhooks, wakeups, appetite)
 
     def _work(self, equipment: Equipment, spans: Spans, webhooks: Outbox[UUID]) -> Work:
         settings = self._settings

@@ -17,7 +17,8 @@ from treadle.errors import Unavailable
 from treadle.messaging.connection import NATS_ERRORS
 from treadle.messaging.delays import DueDelivery
 from treadle.messaging.inbox import Inbox
-from treadle.messaging.wakeups import Source, WakeupPublisher
+from treadle.messaging.wakeups import Source
+from treadle.operations.wakeups import Wakeups
 from treadle.patience import being_cancelled
 from treadle.telemetry.metrics import Metrics
 
@@ -40,13 +41,13 @@ class DueRuns:
         self,
         inbox: Inbox[DueDelivery],
         pool: Pool,
-        publisher: WakeupPublisher,
+        wakeups: Wakeups,
         metrics: Metrics,
         kept: asyncio.Event,
     ) -> None:
         self._inbox = inbox
         self._pool = pool
-        self._publisher = publisher
+        self._wakeups = wakeups
         self._metrics = metrics
         self._kept = kept
 
@@ -73,7 +74,7 @@ class DueRuns:
         early_secs = await self._early_secs(delivery)
         if early_secs > 0:
             await delivery.come_again(early_secs)
-        elif await self._publisher.publish(delivery.run, Source.DELAY, headers=delivery.trace):
+        elif await self._wakeups.wake(delivery.run, Source.DELAY, delivery.trace):
             self._metrics.wakeups["schedule"].inc()
             await delivery.ack()
         else:

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from treadle.checkpoint.savers import Savers
 from treadle.db.pool import Pool
 from treadle.db.runs import Lease, Runs
+from treadle.messaging.access import NatsAccess
+from treadle.operations.approvals import Approvals
 from treadle.readiness import Readiness
 from treadle.service import Given
 from treadle.storage import open_storage
@@ -85,7 +87,7 @@ async def equip(
     watchdog.listen()
     leases = LeaseKeeper(
         settings.database_uri,
-        settings.nats_url,
+        NatsAccess.of(settings),
         name,
         settings.treadle_lease_secs,
         metrics,
@@ -111,6 +113,7 @@ async def equip(
             tracing=given.tracing,
             timeout_secs=settings.bg_job_timeout_secs,
             threads=threads,
+            approvals=Approvals.of(given.config.approvals, pool),
             most_left_behind=runs_at_once,
             wind_down=drain.begin,
         )

@@ -18,10 +18,13 @@ from langgraph.store.base import BaseStore
 
 from treadle import json
 from treadle.checkpoint.savers import Savers
+from treadle.checkpoint.state import readable_state
 from treadle.db.runs import EndedRun, Outcome, Runs
-from treadle.errors import Fenced, Unavailable, unavailable_in
+from treadle.errors import Fenced, Forbidden, Unavailable, unavailable_in
+from treadle.graphs.loader import Graph
 from treadle.graphs.registry import Registry
 from treadle.model import Run
+from treadle.operations.approvals import Approvals
 from treadle.patience import being_cancelled
 from treadle.store.opening import store_of_run
 from treadle.streaming import EventPublisher, EventWriter, StreamLimits, place_of, publish_end
@@ -73,6 +76,7 @@ class Parts:
     tracing: Tracing
     timeout_secs: float
     threads: Threads
+    approvals: Approvals | None
     # Pieces of user code that go on after the end of their runs; with more of them the process is started anew.
     most_left_behind: int
     wind_down: Callable[[], None]
@@ -243,10 +247,26 @@ class Executor:
                     saver=saver,
                     on_first_event=parts.metrics.first_event.observe,
                 )
+                # What an earlier attempt has given was looked at then.
+                if not resumed and (refused := await self._refusal(run, graph, config)) is not None:
+                    return await self._failed_untouched(attempt, writer, refused)
                 return await self._watched(active, attempt, writer)
         finally:
             if spans is not None:
                 spans.close()
+
+    async def _refusal(self, run: Run, graph: Graph, config: RunnableConfig) -> Forbidden | None:
+        """Why the run may not give its answer to what is asked where it begins."""
+        if self._parts.approvals is None or not run.kwargs.get("command"):
+            return None
+        snapshot = await readable_state(graph, config)
+        return await self._parts.approvals.refusal(run, snapshot.interrupts)
+
+    async def _failed_untouched(self, attempt: Attempt, writer: EventWriter, error: Exception) -> Ended:
+        """It failed before it did anything: the thread rests as it did."""
+        failure = _error(error)
+        writer.write("error", json.encode(failure))
+        return Ended(await attempt.stopped("error", failure, untouched=True))
 
     def _trace_nodes(self, config: RunnableConfig, trace: Any) -> NodeSpans | None:
         if not self._parts.tracing.enabled:

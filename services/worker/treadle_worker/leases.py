@@ -26,6 +26,7 @@ from nats.aio.client import Client
 
 from treadle.db.pool import CONNECT_TIMEOUT_SECS, POSTGRES_ERRORS, connect
 from treadle.db.runs import HEARTBEAT
+from treadle.messaging.access import NatsAccess
 from treadle.messaging.connection import NATS_ERRORS, Nats
 from treadle.patience import OK, Tell, nobody
 from treadle.telemetry.metrics import Metrics
@@ -58,7 +59,7 @@ class LeaseKeeper:
     def __init__(
         self,
         dsn: str,
-        nats_url: str,
+        nats: NatsAccess | str,
         worker: str,
         lease_secs: float,
         metrics: Metrics,
@@ -68,7 +69,7 @@ class LeaseKeeper:
         self._beside = beside
         self._tell_postgres = tell
         self._dsn = dsn
-        self._nats = Nats(nats_url, name=f"{worker}-leases")
+        self._nats = Nats(nats, name=f"{worker}-leases")
         self._lease_secs = lease_secs
         self._metrics = metrics
         self._held: dict[UUID, Held] = {}

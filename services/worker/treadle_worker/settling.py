@@ -18,6 +18,7 @@ from msgspec import structs
 
 from treadle.db.pool import postgres_errors
 from treadle.db.runs import Claim, EndedRun, Lease, Outcome, Runs, unstorable
+from treadle.db.scope import EVERYWHERE
 from treadle.errors import Unavailable
 from treadle.model import ROLLED_BACK, Run, RunStatus
 from treadle.patience import Reminder
@@ -191,7 +192,7 @@ class Settling:
     async def _finished_before(self, run: Run, lease: Lease) -> Claim:
         """The answer that was lost, if there was one; `fenced` if somebody else has the run."""
         following = await self._runs.claimed_as(run.thread_id, lease)
-        found = await self._runs.get(run.thread_id, run.run_id, gone=True)
+        found = await self._runs.get(EVERYWHERE, run.thread_id, run.run_id, gone=True)
         if found is not None and (found.status in GOING_ON or found.attempt != run.attempt):
             return Claim("fenced", None, (), None)
         status = ROLLED_BACK if found is None else found.status

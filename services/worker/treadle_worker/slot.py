@@ -25,6 +25,7 @@ from treadle.model import RunStatus
 from treadle.telemetry.metrics import Metrics
 from treadle.webhooks.outbox import Outbox
 from treadle_worker.active import ActiveRun
+from treadle_worker.appetite import Appetite
 from treadle_worker.drain import Drain
 from treadle_worker.endings import Ended, HandedBack, Lost
 from treadle_worker.execution import Executor
@@ -45,11 +46,19 @@ LOOK_AGAIN_SECS = 1.0
 class Slot:
     """One of a worker's N_JOBS_PER_WORKER places for a run."""
 
-    def __init__(self, inbox: Inbox[Delivery], work: Work, spans: Spans, draining: asyncio.Event) -> None:
+    def __init__(
+        self,
+        inbox: Inbox[Delivery],
+        work: Work,
+        spans: Spans,
+        draining: asyncio.Event,
+        appetite: Appetite,
+    ) -> None:
         self._inbox = inbox
         self._work = work
         self._spans = spans
         self._draining = draining
+        self._appetite = appetite
 
     async def serve(self) -> None:
         """Work until the worker drains."""
@@ -57,10 +66,17 @@ class Slot:
             while not self._draining.is_set():
                 delivery = await self._next()
                 if delivery is not None:
-                    with self._spans.process(delivery):
-                        await self._work.look_at(delivery)
+                    await self._work_on(delivery)
         finally:
             await self._inbox.close()
+
+    async def _work_on(self, delivery: Delivery) -> None:
+        self._appetite.took(delivery.lie_ready)
+        try:
+            with self._spans.process(delivery):
+                await self._work.look_at(delivery)
+        finally:
+            self._appetite.finished()
 
     async def _next(self) -> Delivery | None:
         """Wait for a wake-up, or for the drain, whichever comes first."""

@@ -6,12 +6,15 @@ The stock saver has one lock for all its reads, and hands each checkpoint that i
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from functools import partial
 from typing import Any, cast
 
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import Checkpoint, CheckpointTuple, get_checkpoint_id, writes_sort_key
+from langgraph.checkpoint.serde.base import SerializerProtocol
 
 from treadle import json
+from treadle.checkpoint.encryption import coded
 from treadle.checkpoint.order import OrderedSaver, stay_above
 from treadle.checkpoint.pool import ConnectionPool
 from treadle.db.pool import Connection, Pool, postgres_errors
@@ -50,10 +53,13 @@ class DirectSaver(OrderedSaver):
     Args:
         checkpoints: for all that is done as the stock saver does it.
         pool: for what is read here.
+        serde: makes values of bytes; None: langgraph's own.
     """
 
-    def __init__(self, checkpoints: ConnectionPool, pool: Pool | Connection) -> None:
-        super().__init__(checkpoints)
+    def __init__(
+        self, checkpoints: ConnectionPool, pool: Pool | Connection, serde: SerializerProtocol | None = None
+    ) -> None:
+        super().__init__(checkpoints, serde=serde)
         self._pool = pool
 
     async def aget_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
@@ -74,7 +80,7 @@ class DirectSaver(OrderedSaver):
         if _is_old(row):
             return await super().aget_tuple(config)
         stay_above(row["newest"])
-        return self._tuple(row)
+        return await coded(self.serde, lambda: self._tuple(row))
 
     async def alist(
         self,
@@ -93,7 +99,7 @@ class DirectSaver(OrderedSaver):
                 yield found
             return
         for row in rows:
-            yield self._tuple(row)
+            yield await coded(self.serde, partial(self._tuple, row))
 
     def _tuple(self, row: Row) -> CheckpointTuple:
         load = self.serde.loads_typed

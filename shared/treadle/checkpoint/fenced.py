@@ -8,6 +8,7 @@ again for a server that restarts. A write whose answer was lost is written again
 
 from __future__ import annotations
 
+import asyncio
 import math
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
@@ -27,6 +28,7 @@ from langgraph.checkpoint.base import (
     DeltaChannelHistory,
     get_serializable_checkpoint_metadata,
 )
+from langgraph.checkpoint.serde.base import SerializerProtocol
 from langgraph.checkpoint.serde.types import (
     _DeltaSnapshot,  # pyright: ignore[reportPrivateUsage]
 )
@@ -35,6 +37,7 @@ from langgraph.constants import START
 from treadle import json
 from treadle.checkpoint import writing
 from treadle.checkpoint.direct import DirectSaver
+from treadle.checkpoint.encryption import coded, sealed
 from treadle.checkpoint.lane import Lane
 from treadle.checkpoint.partial_writes import without_partial_writes
 from treadle.checkpoint.pool import ConnectionPool
@@ -74,6 +77,7 @@ class FencedSaver(DirectSaver):
         holds: whether Postgres is to be waited for while it is away.
         deferred: whether checkpoints and writes may be committed a little later than their methods return, in their order;
             `written` waits for them. What asks a question, answers one, or fails a task never is.
+        serde: makes bytes of values and back; None: langgraph's own.
     """
 
     def __init__(
@@ -87,8 +91,9 @@ class FencedSaver(DirectSaver):
         holds: Callable[[], bool] = lambda: False,
         *,
         deferred: bool = False,
+        serde: SerializerProtocol | None = None,
     ) -> None:
-        super().__init__(checkpoints, pool)
+        super().__init__(checkpoints, pool, serde)
         self.doing = f"run {run_id} was on"
         self._attempt = Attempt(run_id, attempt)
         self._observe = observe
@@ -96,6 +101,8 @@ class FencedSaver(DirectSaver):
         self._holds = holds
         self._deferred = deferred
         self._done = _Done()
+        # What takes a while to encrypt keeps its place in the order. It is free wherever that takes no wait.
+        self._coding = asyncio.Lock()
         self._lane: Lane[Put | Special] = Lane(self._write, name=f"checkpoints-{run_id}")
 
     async def written(self) -> None:
@@ -105,13 +112,15 @@ class FencedSaver(DirectSaver):
             Fenced: the run belongs to a newer attempt, or has ended.
             Unavailable: Postgres is away, and not to be waited for.
         """
+        async with self._coding:
+            pass
         await self._lane.written()
 
     async def done_is_written(self) -> None:
         """Wait until all that nodes have done is committed: somebody is about to see what comes after it. Raises as `written`."""
         if self._done.unasked:
             self._done.unasked = False
-            await self._lane.written()
+            await self.written()
 
     def take(self) -> list[Put]:
         """What waits to be written, for whoever writes it with the outcome; nothing, if that may not be put off."""
@@ -156,6 +165,7 @@ class FencedSaver(DirectSaver):
         """
         configurable = cast("dict[str, Any]", config).get("configurable", {})
         thread_id, ns = str(configurable["thread_id"]), str(configurable.get("checkpoint_ns", ""))
+        checkpoint, new_versions = sealed(self.serde, checkpoint, new_versions)
         inline, apart = _split(checkpoint["channel_values"])
         versions: ChannelVersions = {
             name: str(version) for name, version in new_versions.items() if name in apart
@@ -168,7 +178,7 @@ class FencedSaver(DirectSaver):
             json.jsonb_text(json.encode({**checkpoint, "channel_values": inline})),
             json.jsonb_text(json.encode(get_serializable_checkpoint_metadata(config, metadata))),
         )
-        await self._add(Put(thread_id, [new], self._blobs(thread_id, ns, apart, versions)))
+        await self._add(lambda: Put(thread_id, [new], self._blobs(thread_id, ns, apart, versions)))
         return {
             "configurable": {"thread_id": thread_id, "checkpoint_ns": ns, "checkpoint_id": checkpoint["id"]}
         }
@@ -191,11 +201,14 @@ class FencedSaver(DirectSaver):
         if task_path != _PASSES_INPUT_ON:
             self._done.unasked = True
         kept = without_partial_writes(writes)
-        rows = [
-            Write(*place, WRITES_IDX_MAP.get(channel, number), channel, *dumped)
-            for number, (channel, dumped) in enumerate(self._dumped(kept))
-        ]
-        await self._add(writing.of_task(thread_id, task_id, rows))
+
+        def rows() -> list[Write]:
+            return [
+                Write(*place, WRITES_IDX_MAP.get(channel, number), channel, *dumped)
+                for number, (channel, dumped) in enumerate(self._dumped(kept))
+            ]
+
+        await self._add(lambda: writing.of_task(thread_id, task_id, rows()))
 
     def _blobs(
         self, thread_id: str, ns: str, values: dict[str, Any], versions: ChannelVersions
@@ -231,8 +244,10 @@ class FencedSaver(DirectSaver):
             return False
         return True
 
-    async def _add(self, item: Put | Special) -> None:
-        self._lane.add(item)
+    async def _add(self, make: Callable[[], Put | Special]) -> None:
+        async with self._coding:
+            item = await coded(self.serde, make)
+            self._lane.add(item)
         if not self._deferred or isinstance(item, Special):
             await self._lane.written()
 

@@ -10,6 +10,7 @@ from langgraph.checkpoint.base import BaseCheckpointSaver
 
 from treadle.checkpoint.reaching import ReachingSaver
 from treadle.db.pool import Pool, transaction
+from treadle.db.scope import Scope
 from treadle.db.threads import lock_at_rest, set_pruned
 from treadle.errors import Unavailable
 
@@ -43,14 +44,14 @@ class Pruning:
         self._pool = pool
         self._saver = saver
 
-    async def keep_latest(self, thread_id: UUID) -> Pruned:
+    async def keep_latest(self, scope: Scope, thread_id: UUID) -> Pruned:
         """Prune a thread, if it is at rest.
 
         Raises:
             Unavailable: Postgres went away; nothing was done.
         """
         async with transaction(self._pool) as connection:
-            if not await lock_at_rest(connection, thread_id):
+            if not await lock_at_rest(connection, scope, thread_id):
                 return Pruned.LATER
             pruned = await self._prune(thread_id)
             await set_pruned(connection, thread_id)

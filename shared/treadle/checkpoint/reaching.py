@@ -16,10 +16,13 @@ from contextlib import asynccontextmanager, contextmanager
 from typing import Any, TypeVar
 
 import psycopg
+from langchain_core.runnables import RunnableConfig
+from langgraph.checkpoint.base import ChannelVersions, Checkpoint, CheckpointMetadata
 from langgraph.checkpoint.postgres.aio import AsyncPostgresSaver
 from psycopg import AsyncConnection, AsyncCursor
 from psycopg.rows import DictRow
 
+from treadle.checkpoint.encryption import sealed, unsealed
 from treadle.db.pool import COMMAND_TIMEOUT_SECS
 from treadle.db.sqlstates import is_away
 from treadle.errors import Unavailable
@@ -40,6 +43,21 @@ class ReachingSaver(AsyncPostgresSaver):
     """What Unavailable says was being done."""
     answer_secs = COMMAND_TIMEOUT_SECS
     """How long a use of a connection may take."""
+
+    async def aput(
+        self,
+        config: RunnableConfig,
+        checkpoint: Checkpoint,
+        metadata: CheckpointMetadata,
+        new_versions: ChannelVersions,
+    ) -> RunnableConfig:
+        checkpoint, new_versions = sealed(self.serde, checkpoint, new_versions)
+        return await super().aput(config, checkpoint, metadata, new_versions)
+
+    def _dump_blobs(
+        self, thread_id: str, checkpoint_ns: str, values: dict[str, Any], versions: ChannelVersions
+    ) -> list[tuple[str, str, str, str, str, bytes | None]]:
+        return super()._dump_blobs(thread_id, checkpoint_ns, unsealed(values), versions)
 
     @asynccontextmanager
     async def _cursor(self, *, pipeline: bool = False) -> AsyncGenerator[AsyncCursor[DictRow]]:

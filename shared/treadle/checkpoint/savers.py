@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import AsyncGenerator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any, Protocol, cast
 from uuid import UUID
 
 from langgraph.checkpoint.base import BaseCheckpointSaver, CheckpointTuple
+from langgraph.checkpoint.serde.base import SerializerProtocol
 
 from treadle.checkpoint.copying import copy_thread
 from treadle.checkpoint.direct import DirectSaver
 from treadle.checkpoint.fenced import FencedSaver
 from treadle.checkpoint.guarded import GuardedSaver
+from treadle.checkpoint.opening import open_serializer
 from treadle.checkpoint.order import OrderedSaver, stay_above
 from treadle.checkpoint.orphans import Orphans
 from treadle.checkpoint.pool import ConnectionPool
 from treadle.checkpoint.reaching import persisting
+from treadle.checkpoint.serde import serializer_of
 from treadle.db.orphans import note_orphans
 from treadle.db.pool import Pool, postgres_errors
 from treadle.db.runs import Progress, Runs
@@ -25,6 +29,8 @@ from treadle.graphs.config import Config
 from treadle.graphs.custom import open_custom
 from treadle.model import Run
 from treadle.telemetry.tracing import Tracing
+
+log = logging.getLogger(__name__)
 
 Saver = BaseCheckpointSaver[Any]
 RunSaver = FencedSaver | GuardedSaver
@@ -89,6 +95,7 @@ class PostgresSavers:
     Args:
         observe: is told the seconds that each write of a run took.
         tracing: makes a span of each write of a run.
+        serde: makes bytes of values and back.
     """
 
     def __init__(
@@ -97,21 +104,23 @@ class PostgresSavers:
         pool: Pool,
         observe: Callable[[float], None] = lambda seconds: None,
         tracing: Tracing | None = None,
+        serde: SerializerProtocol | None = None,
     ) -> None:
+        self._serde = serde
         self._checkpoints = checkpoints
         self._pool = pool
         self._runs = Runs(pool)
         self._observe = observe
         self._tracing = tracing
-        self.shared: Saver = DirectSaver(checkpoints, pool)
+        self.shared: Saver = DirectSaver(checkpoints, pool, serde)
 
     async def of_thread(self, thread_id: UUID, *, locked: bool = False) -> Saver:
-        return OrderedSaver(self._checkpoints) if locked else self.shared
+        return OrderedSaver(self._checkpoints, serde=self._serde) if locked else self.shared
 
     @asynccontextmanager
     async def of_new_thread(self, thread_id: UUID) -> AsyncGenerator[Saver]:
         async with self._checkpoints.connection() as connection, connection.transaction():
-            saver = OrderedSaver(connection)
+            saver = OrderedSaver(connection, serde=self._serde)
             # The thread's row is committed just after this: a process that dies in between leaves checkpoints behind.
             await saver.adelete_thread(str(thread_id))
             yield saver
@@ -129,6 +138,7 @@ class PostgresSavers:
             self._tracing,
             holds,
             deferred=run.kwargs.get("durability", "async") == "async",
+            serde=self._serde,
         )
 
     async def progress(self, run: Run) -> Progress:
@@ -206,20 +216,31 @@ async def open_savers(
     checkpoints: ConnectionPool,
     observe: Callable[[float], None] = lambda seconds: None,
     tracing: Tracing | None = None,
+    aes_key: str = "",
 ) -> AsyncGenerator[Savers]:
     """The checkpointers that langgraph.json asks for. The arguments are those of PostgresSavers.
 
+    Args:
+        aes_key: LANGGRAPH_AES_KEY, which encrypts what is kept in Postgres.
+
     Raises:
-        ConfigError: the checkpointer of the user's own cannot be used.
+        ConfigError: the checkpointer of the user's own, or the key, cannot be used.
         Unavailable: Postgres cannot be reached.
     """
     path = config.checkpointer.path
     with postgres_errors("saying where checkpoints are kept"):
         await note_orphans(pool, wanted=path is not None)
     if path is None:
-        yield PostgresSavers(checkpoints, pool, observe, tracing)
+        async with open_serializer(config, aes_key) as serde:
+            yield PostgresSavers(checkpoints, pool, observe, tracing, serde)
         return
+    if aes_key:
+        log.warning(
+            "%s: LANGGRAPH_AES_KEY is left to the checkpointer that `checkpointer.path` names", config.path
+        )
     async with open_custom(
         config, "checkpointer.path", path, cast("type[Saver]", BaseCheckpointSaver)
     ) as saver:
+        if saver.serde is BaseCheckpointSaver.serde:  # it was given none of its own
+            saver.serde = serializer_of(config)
         yield CustomSavers(saver, pool, Runs(pool))

@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar
 
 import click
 
+from treadle.cli.age import Age
+
 if TYPE_CHECKING:
     from treadle.operations.dead_letters import DeadLetterOffice, Letter, Ref
 
 T = TypeVar("T")
-_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
 
 class Choice(NamedTuple):
@@ -44,18 +45,6 @@ class LetterId(click.ParamType["Ref"]):
                 ctx,
             )
         return Ref("request" if found[1] == "request" else "run", int(found[2]))
-
-
-class Age(click.ParamType[timedelta]):
-    """`90s`, `15m`, `12h`, `7d`."""
-
-    name = "AGE"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> timedelta:
-        found = re.fullmatch(r"(\d{1,6})([smhd])", str(value))
-        if found is None:
-            self.fail(f"{value!r} is no age, such as 90s, 15m, 12h or 7d.", param, ctx)
-        return timedelta(**{_UNITS[found[2]]: int(found[1])})
 
 
 data_dir_option = click.option(

@@ -19,6 +19,7 @@ from treadle.identity import HEADER as IDENTITY
 from treadle.identity.header import shown
 from treadle.messaging.dead_letters import DeadLetter
 from treadle.operations.dead_letters import Letter, died_at, ref
+from treadle.wire.shown import shown_kwargs
 
 COLUMNS = ("ID", "AGE", "FROM", "REASON")
 # On a terminal, how many are done before it is told again.
@@ -99,7 +100,7 @@ def _brief(letter: Letter) -> dict[str, Any]:
 
 def _rest(letter: DeadLetter | DeadRunInFull) -> dict[str, Any]:
     if isinstance(letter, DeadRun):
-        return {"kwargs": letter.kwargs}
+        return {"kwargs": letter.kwargs and shown_kwargs(letter.kwargs)}
     headers = {name: _showable(name, value) for name, value in letter.headers.items()}
     return {"headers": headers, "body": _body(letter.body)}
 

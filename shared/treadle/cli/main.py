@@ -19,6 +19,8 @@ COMMANDS = {
     "run": "treadle.cli.run:run",
     "cron": "treadle.cli.cron:cron",
     "deadletter": "treadle.cli.deadletter:deadletter",
+    "keys": "treadle.cli.keys:keys",
+    "audit": "treadle.cli.audit:audit",
     "api": "treadle.cli.services:api",
     "worker": "treadle.cli.services:worker",
     "scheduler": "treadle.cli.services:scheduler",

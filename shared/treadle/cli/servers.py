@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +14,7 @@ from nats.aio.client import Client
 from treadle.db.pool import Pool, connect_pool
 from treadle.dev.servers import EmbeddedNats, EmbeddedPostgres, EmbeddedServer
 from treadle.errors import ConfigError, Unavailable
+from treadle.messaging.access import NatsAccess
 
 USUAL_DATA_DIR = Path(".treadle")
 CONNECT_SECS = 3
@@ -35,12 +36,18 @@ class Link:
 
 
 @dataclass(frozen=True)
-class Addresses:
-    """The addresses, with credentials; `found`: where they were read, for error messages."""
+class Database:
+    """The address of Postgres, with credentials; `found`: where it was read, for error messages."""
 
     database_uri: str
-    nats_url: str
     found: str
+
+
+@dataclass(frozen=True)
+class Addresses(Database):
+    """That of NATS too, with what opens it."""
+
+    nats: NatsAccess
 
 
 def addresses(data_dir: Path | None, environ: Mapping[str, str] = os.environ) -> Addresses:
@@ -53,17 +60,32 @@ def addresses(data_dir: Path | None, environ: Mapping[str, str] = os.environ) ->
     Raises:
         ConfigError: one is neither set nor recorded.
     """
+    chosen, found = _chosen(data_dir, environ, ("DATABASE_URI", "NATS_URL"))
+    # Keys and certificates of the environment are for the server that it names.
+    beside = environ if chosen["NATS_URL"] == environ.get("NATS_URL") else dict[str, str]()
+    return Addresses(chosen["DATABASE_URI"], found, NatsAccess.given(chosen["NATS_URL"], beside))
+
+
+def database(data_dir: Path | None, environ: Mapping[str, str] = os.environ) -> Database:
+    """The address of Postgres alone, for what needs no NATS: as `addresses` finds it."""
+    chosen, found = _chosen(data_dir, environ, ("DATABASE_URI",))
+    return Database(chosen["DATABASE_URI"], found)
+
+
+def _chosen(
+    data_dir: Path | None, environ: Mapping[str, str], needed: Sequence[str]
+) -> tuple[dict[str, str], str]:
+    """The addresses that are needed, by the names of their variables, and where they were read."""
     recorded = _recorded(data_dir or USUAL_DATA_DIR)
-    given = {name: environ[name] for name, _ in _SERVERS if environ.get(name)}
+    given = {name: environ[name] for name in needed if environ.get(name)}
     chosen = {**given, **recorded} if data_dir is not None else {**recorded, **given}
-    if missing := [name for name, _ in _SERVERS if name not in chosen]:
+    if missing := [name for name in needed if name not in chosen]:
         raise ConfigError(
             f"{' and '.join(missing)} must be set in the environment, or --data-dir must name the folder in which "
             f"`treadle dev` keeps its data; {data_dir or USUAL_DATA_DIR} is none."
         )
-    dev = [name for name, url in chosen.items() if recorded.get(name) == url]
-    found = f"`treadle dev` on {data_dir or USUAL_DATA_DIR}" if dev else "the environment"
-    return Addresses(chosen["DATABASE_URI"], chosen["NATS_URL"], found)
+    dev = [name for name in needed if recorded.get(name) == chosen[name]]
+    return chosen, f"`treadle dev` on {data_dir or USUAL_DATA_DIR}" if dev else "the environment"
 
 
 def _recorded(data_dir: Path) -> dict[str, str]:
@@ -73,7 +95,7 @@ def _recorded(data_dir: Path) -> dict[str, str]:
 
 
 @asynccontextmanager
-async def postgres(where: Addresses) -> AsyncGenerator[Pool]:
+async def postgres(where: Database) -> AsyncGenerator[Pool]:
     """A pool of one connection.
 
     Raises:
@@ -94,9 +116,10 @@ async def nats_client(where: Addresses) -> AsyncGenerator[Client]:
     """A connection that says at once when nobody answers, and is not taken up again when it breaks.
 
     Raises:
+        ConfigError: a file that a setting names cannot be used.
         Unavailable: nobody answers at the address.
     """
-    client = Client()
+    client = where.nats.client()
     problems = list[str]()
 
     async def failed(error: Exception) -> None:
@@ -104,7 +127,7 @@ async def nats_client(where: Addresses) -> AsyncGenerator[Client]:
 
     try:
         await client.connect(
-            [address.strip() for address in where.nats_url.split(",")],
+            **where.nats.options(),
             name="treadle-cli",
             connect_timeout=CONNECT_SECS,
             allow_reconnect=False,
@@ -117,7 +140,7 @@ async def nats_client(where: Addresses) -> AsyncGenerator[Client]:
         problem = problems[-1] if problems else str(error) or type(error).__name__
         raise Unavailable(
             f"NATS could not be reached: {problem}. The address is that of {where.found}: is it running? "
-            "Check NATS_URL and the credentials in it."
+            "Check NATS_URL and the credentials in it or beside it (TREADLE_NATS_*)."
         ) from error
     try:
         yield client

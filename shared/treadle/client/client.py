@@ -186,8 +186,10 @@ class Client:
 
         Args:
             durable: the name under which NATS remembers what was heard: all who use it share the events, and one counts as
-                heard when the next is asked for. It begins with what is kept (a day, if not set otherwise). None: what
-                happens from now on, to this client alone.
+                heard when the next is asked for. What was not heard comes again to whoever hears next: at once and before
+                what follows if its hearer has left this block; up to 30 seconds later, and after what follows meanwhile, if
+                the hearer or NATS was killed. NATS may then repeat, too, what was heard just before. It begins with what is
+                kept (a day, if not set otherwise). None: what happens from now on, to this client alone.
         """
         async with hear(self._nats, thread_id, status, durable) as events:
             yield events

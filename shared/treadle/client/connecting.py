@@ -11,6 +11,7 @@ from nats.aio.client import Client as Nats
 
 from treadle.client.client import Client
 from treadle.errors import Unavailable
+from treadle.messaging.access import NatsAccess
 from treadle.messaging.closing import Closing
 from treadle.messaging.connection import NATS_ERRORS, PING_SECS, PINGS_UNANSWERED
 
@@ -21,29 +22,37 @@ CONNECT_SECS = 10.0
 
 @asynccontextmanager
 async def connect(
-    url: str, *, name: str = "treadle-client", key: str | None = None, timeout_secs: float = CONNECT_SECS
+    url: NatsAccess | str,
+    *,
+    name: str = "treadle-client",
+    key: str | None = None,
+    timeout_secs: float = CONNECT_SECS,
 ) -> AsyncGenerator[Client]:
     """A client with a connection of its own, which comes back whenever NATS does.
 
     Args:
-        url: one or several addresses of NATS, separated by commas.
+        url: one or several addresses of NATS, separated by commas; with keys or certificates beside them, a NatsAccess.
         name: what NATS shows as the name of the connection.
         key: TREADLE_IDENTITY_SECRET, for `acting_for`.
         timeout_secs: how long NATS is waited for at first.
 
     Raises:
+        ConfigError: a file that the access names cannot be used.
         Unavailable: NATS cannot be reached at first, or lets nobody in who comes like this.
     """
-    connection = Nats()
+    access = NatsAccess(url) if isinstance(url, str) else url
+    connection = access.client()
     closing = Closing(connection)
-    await _open(connection, closing, url, name, timeout_secs)
+    await _open(connection, closing, access, name, timeout_secs)
     try:
         yield Client(connection, key=key)
     finally:
         await closing.close()
 
 
-async def _open(connection: Nats, closing: Closing, url: str, name: str, timeout_secs: float) -> None:
+async def _open(
+    connection: Nats, closing: Closing, access: NatsAccess, name: str, timeout_secs: float
+) -> None:
     problem = "no answer"
 
     async def failed(error: Exception) -> None:
@@ -55,7 +64,7 @@ async def _open(connection: Nats, closing: Closing, url: str, name: str, timeout
     try:
         async with asyncio.timeout(timeout_secs):
             await connection.connect(
-                url.split(","),
+                **access.options(),
                 name=name,
                 max_reconnect_attempts=-1,
                 ping_interval=PING_SECS,

@@ -24,6 +24,8 @@ BATCH = 1
 # An event whose hearer died comes again after this long; one that is still at work on it says so this often.
 ACK_WAIT_SECS = 30.0
 AT_WORK_SECS = 10.0
+# How long a hearer that leaves waits for NATS to note which event it gives back.
+GIVE_BACK_SECS = 1.0
 # A consumer without a name goes when nobody has asked it for this long.
 INACTIVE_SECS = 60.0
 PAUSE_SECS = 0.5
@@ -103,7 +105,7 @@ async def _events(client: Nats, place: _Place) -> AsyncGenerator[RunEvent]:
                     async for message in pull.batch(BATCH):
                         event = msgspec.json.decode(message.data, type=RunEvent)
                         if event.event_id not in heard:
-                            async with _at_work(message):
+                            async with _in_hand(client, message):
                                 yield event
                         _remember(heard, event.event_id)
                         place.heard(message)
@@ -112,6 +114,17 @@ async def _events(client: Nats, place: _Place) -> AsyncGenerator[RunEvent]:
             if client.is_closed:
                 raise Unavailable("The connection to NATS is closed.") from error
             await asyncio.sleep(PAUSE_SECS)
+
+
+@asynccontextmanager
+async def _in_hand(client: Nats, message: Msg) -> AsyncGenerator[None]:
+    """The event is this hearer's until the block ends; if the hearer leaves within it, it is somebody else's at once."""
+    try:
+        async with _at_work(message):
+            yield
+    except BaseException:
+        await _give_back(client, message)
+        raise
 
 
 @asynccontextmanager
@@ -144,5 +157,13 @@ async def _ack(message: Msg) -> None:
     """One that is lost makes the event come again, and then it is known."""
     try:
         await message.ack()
+    except NATS_ERRORS:
+        return
+
+
+async def _give_back(client: Nats, message: Msg) -> None:
+    """Returns once NATS has noted it, so that whoever asks next gets it. One that is lost comes after ACK_WAIT_SECS."""
+    try:
+        await client.request(message.reply, Msg.Ack.Nak, timeout=GIVE_BACK_SECS)
     except NATS_ERRORS:
         return

@@ -9,13 +9,14 @@ import msgspec
 
 from treadle.db.pool import Pool
 from treadle.db.rows import read
+from treadle.db.scope import Scope, sees
 from treadle.model import Thread, Ttl
 
 # A thread with all its checkpoints under a new id. One statement sees one moment: runs of the source may go on. The
 # copy has no runs, so it rests as its source does.
-COPY = """
+COPY = f"""
 with source as (
-    select * from treadle.thread where thread_id = $1 and gone_at is null
+    select * from treadle.thread where thread_id = $1 and gone_at is null and {sees(5)}
 ), copied_checkpoints as (
     insert into checkpoints
         (thread_id, checkpoint_ns, checkpoint_id, parent_checkpoint_id, type, checkpoint, metadata)
@@ -34,20 +35,20 @@ with source as (
       from checkpoint_writes w join source s on w.thread_id = s.thread_id::text
 )
 insert into treadle.thread
-    (thread_id, status, resting, metadata, "values", interrupts, error, ttl_strategy, ttl_minutes)
-select $2::uuid, resting, resting, metadata, "values", interrupts, error, $3, $4 from source
+    (thread_id, status, resting, metadata, "values", interrupts, error, ttl_strategy, ttl_minutes, tenant, owner)
+select $2::uuid, resting, resting, metadata, "values", interrupts, error, $3, $4, tenant, owner from source
 returning *
-"""
+"""  # noqa: S608 - put together from constants
 # Bytes as they are stored, that is compressed where Postgres does.
-STORAGE = """
+STORAGE = f"""
 select (select row(count(*), coalesce(sum(pg_column_size(checkpoint) + pg_column_size(metadata)), 0))
           from checkpoints where thread_id = $1::uuid::text) as checkpoints,
        (select row(count(*), coalesce(sum(coalesce(pg_column_size(blob), 0)), 0))
           from checkpoint_writes where thread_id = $1::uuid::text) as pending_writes,
        array(select row(channel, count(*), coalesce(sum(coalesce(pg_column_size(blob), 0)), 0))
                from checkpoint_blobs where thread_id = $1::uuid::text group by channel order by channel) as channels
-  from treadle.thread where thread_id = $1 and gone_at is null
-"""
+  from treadle.thread where thread_id = $1 and gone_at is null and {sees(2)}
+"""  # noqa: S608 - put together from constants
 
 
 class Stored(msgspec.Struct, frozen=True):
@@ -71,15 +72,15 @@ class Checkpoints:
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
 
-    async def copy(self, source: UUID, target: UUID, ttl: Ttl | None) -> Thread | None:
+    async def copy(self, scope: Scope, source: UUID, target: UUID, ttl: Ttl | None) -> Thread | None:
         """Copy a thread with all its checkpoints; None when there is no such thread."""
         lifetime = (None, None) if ttl is None else (ttl.strategy, ttl.minutes)
-        row = await self._pool.fetchrow(COPY, source, target, *lifetime)
+        row = await self._pool.fetchrow(COPY, source, target, *lifetime, *scope)
         return None if row is None else read(Thread, row)
 
-    async def storage(self, thread_id: UUID) -> Storage | None:
+    async def storage(self, scope: Scope, thread_id: UUID) -> Storage | None:
         """What a thread's checkpoints take; None when there is no such thread."""
-        row: Any = await self._pool.fetchrow(STORAGE, thread_id)
+        row: Any = await self._pool.fetchrow(STORAGE, thread_id, *scope)
         if row is None:
             return None
         return Storage(

@@ -12,6 +12,7 @@ import msgspec
 from treadle import json
 from treadle.db.pool import Connection, Pool, clock
 from treadle.db.rows import Row, read
+from treadle.db.scope import Scope, sees
 from treadle.model import Cron, CronWithTick, OnMissed
 
 SortBy = Literal[
@@ -28,8 +29,8 @@ LAST = """
 CREATE = f"""
 with cron as (
 insert into treadle.cron (cron_id, assistant_id, thread_id, schedule, timezone, end_time, enabled,
-                          on_run_completed, payload, metadata, next_run_date, on_missed)
-values ($1, $2, $3, $4, $5, $6, $7, $8, $9::text::json, $10::text::jsonb, $11, $12) returning *
+                          on_run_completed, payload, metadata, next_run_date, on_missed, tenant, asking)
+values ($1, $2, $3, $4, $5, $6, $7, $8, $9::text::json, $10::text::jsonb, $11, $12, $13, $14::text::json) returning *
 )
 select * from cron {LAST}
 """  # noqa: S608 - put together from constants
@@ -38,22 +39,22 @@ with cron as (
 update treadle.cron
    set schedule = $2, timezone = $3, end_time = $4, enabled = $5, on_run_completed = $6,
        payload = $7::text::json, metadata = $8::text::jsonb, next_run_date = $9, on_missed = $10,
-       updated_at = clock_timestamp()
+       asking = $11::text::json, updated_at = clock_timestamp()
  where cron_id = $1 returning *
 )
 select * from cron {LAST}
 """  # noqa: S608 - put together from constants
-LOCK = "select * from treadle.cron where cron_id = $1 for no key update"
-GET = f"select * from treadle.cron {LAST} where cron_id = $1"  # noqa: S608 - put together from constants
-DELETE = "delete from treadle.cron where cron_id = $1 returning cron_id"
-MATCHES = """
+LOCK = f"select * from treadle.cron where cron_id = $1 and {sees(2)} for no key update"  # noqa: S608 - as above
+GET = f"select * from treadle.cron {LAST} where cron_id = $1 and {sees(2, 'cron')}"  # noqa: S608 - as above
+DELETE = f"delete from treadle.cron where cron_id = $1 and {sees(2)} returning cron_id"  # noqa: S608 - as above
+MATCHES = f"""
  where ($1::uuid is null or assistant_id = $1) and ($2::uuid is null or thread_id = $2)
-   and ($3::text is null or metadata @> $3::jsonb) and ($4::boolean is null or enabled = $4)
+   and ($3::text is null or metadata @> $3::jsonb) and ($4::boolean is null or enabled = $4) and {sees(5)}
 """
 # The newest ticks of one page are looked up, not those of all crons that match.
 SEARCH = """
 select * from (select * from treadle.cron {matches}
-                order by {column} {order} nulls last, cron_id limit $5 offset $6) cron {last}
+                order by {column} {order} nulls last, cron_id limit $7 offset $8) cron {last}
  order by {column} {order} nulls last, cron_id
 """
 COUNT = "select count(*) from treadle.cron {matches}"
@@ -94,9 +95,19 @@ class Crons:
         self._pool = pool
 
     async def create(
-        self, cron_id: UUID, assistant_id: UUID, thread_id: UUID | None, fields: CronFields
+        self,
+        tenant: str,
+        cron_id: UUID,
+        assistant_id: UUID,
+        thread_id: UUID | None,
+        fields: CronFields,
+        asking: dict[str, Any] | None = None,
     ) -> CronWithTick | None:
-        """Make a cron; None when its assistant or its thread is gone."""
+        """Make a cron; None when its assistant or its thread is gone.
+
+        Args:
+            asking: what is known of the user for whom its runs are made.
+        """
         try:
             row = await self._pool.fetchrow(
                 CREATE,
@@ -112,20 +123,23 @@ class Crons:
                 json.jsonb_text(json.encode(fields.metadata)),
                 fields.next_run_date,
                 fields.on_missed,
+                tenant,
+                None if asking is None else json.text(asking),
             )
         except asyncpg.ForeignKeyViolationError:
             return None
         return _with_tick(row)
 
-    async def get(self, cron_id: UUID) -> CronWithTick | None:
-        return _with_tick(await self._pool.fetchrow(GET, cron_id))
+    async def get(self, scope: Scope, cron_id: UUID) -> CronWithTick | None:
+        return _with_tick(await self._pool.fetchrow(GET, cron_id, *scope))
 
-    async def delete(self, cron_id: UUID) -> bool:
+    async def delete(self, scope: Scope, cron_id: UUID) -> bool:
         """Remove a cron; False when there is none. Runs that it made go on."""
-        return await self._pool.fetchval(DELETE, cron_id) is not None
+        return await self._pool.fetchval(DELETE, cron_id, *scope) is not None
 
     async def search(
         self,
+        scope: Scope,
         wanted: CronFilter,
         limit: int,
         offset: int,
@@ -135,25 +149,27 @@ class Crons:
     ) -> list[CronWithTick]:
         """Crons, newest first unless sorted otherwise."""
         statement = SEARCH.format(matches=MATCHES, last=LAST, column=sort_by, order=sort_order)
-        rows = await self._pool.fetch(statement, *wanted.parameters, limit, offset)
+        rows = await self._pool.fetch(statement, *wanted.parameters, *scope, limit, offset)
         return [read(CronWithTick, row) for row in rows]
 
-    async def count(self, wanted: CronFilter) -> int:
-        return await self._pool.fetchval(COUNT.format(matches=MATCHES), *wanted.parameters)
+    async def count(self, scope: Scope, wanted: CronFilter) -> int:
+        return await self._pool.fetchval(COUNT.format(matches=MATCHES), *wanted.parameters, *scope)
 
     async def clock(self) -> datetime:
         """The database's clock, by which crons are due."""
         return await clock(self._pool)
 
 
-async def lock_cron(connection: Connection, cron_id: UUID) -> Cron | None:
+async def lock_cron(connection: Connection, scope: Scope, cron_id: UUID) -> Cron | None:
     """Read a cron that nobody else can change, or find due, until the caller's transaction ends."""
-    row = await connection.fetchrow(LOCK, cron_id)
+    row = await connection.fetchrow(LOCK, cron_id, *scope)
     return None if row is None else read(Cron, row)
 
 
-async def replace_cron(connection: Connection, cron_id: UUID, fields: CronFields) -> CronWithTick:
-    """Change a cron that the caller has locked."""
+async def replace_cron(
+    connection: Connection, cron_id: UUID, fields: CronFields, asking: dict[str, Any] | None = None
+) -> CronWithTick:
+    """Change a cron that the caller has locked; its runs are made for whoever has changed what they do."""
     [row] = await connection.fetch(
         REPLACE,
         cron_id,
@@ -166,6 +182,7 @@ async def replace_cron(connection: Connection, cron_id: UUID, fields: CronFields
         json.jsonb_text(json.encode(fields.metadata)),
         fields.next_run_date,
         fields.on_missed,
+        None if asking is None else json.text(asking),
     )
     return read(CronWithTick, row)
 

@@ -16,7 +16,7 @@ from treadle.db.forgetting import forget
 from treadle.db.pool import Connection, Pool, transaction
 from treadle.db.rows import Row, read
 from treadle.errors import Conflict
-from treadle.model import Record, default_assistant_id
+from treadle.model import Record, default_assistant_id, tenant_of
 
 # The newest first, from below an id.
 PAGE = """
@@ -50,7 +50,7 @@ select made.* from (values (1)) as one
   left join treadle.thread t on t.thread_id = $2,
   lateral treadle.create_run(
       $1, $2, coalesce(dead.assistant_id, $3), $4, $5, coalesce(dead.metadata, $6), 'enqueue', 'reject', null,
-      coalesce(dead.route, 'default'), $7, '{}', coalesce(t.config, '{}')) as made
+      coalesce(dead.route, 'default'), $7, '{}', coalesce(t.config, '{}'), null, null, null, $9, null) as made
 """
 
 
@@ -138,6 +138,7 @@ async def _remade(connection: Connection, dead: DeadRunInFull, run_id: UUID, oth
         {"graph_id": dead.graph_id, "assistant_id": str(assistant)},
         gone,
         dead.run_id,
+        tenant_of(dead.kwargs or {}),
     )
     return _answer(dead, row, goes_on=goes_on)
 

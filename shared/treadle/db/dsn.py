@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from typing import NamedTuple
 
+from treadle import readable
 from treadle.errors import ConfigError
+from treadle.settings import HOST
 
 # Whether Postgres, or the pooler before it, keeps prepared statements from one transaction to the next.
 PARAMETER = "prepared_statements"
+FILES = ("sslrootcert", "sslcert", "sslkey", "sslcrl")
+# What both drivers understand in the same way. They show what they do not understand, be it a piece of a password.
+_CREDENTIALS = r"([^/?@#\[\]%]|%[0-9a-fA-F]{2})*@"
+_FORM = re.compile(rf"postgres(ql)?://({_CREDENTIALS})?{HOST}(,{HOST})*(/[^?#@]*)?(\?[^#]*)?")
 
 
 class Dsn(NamedTuple):
@@ -25,8 +32,14 @@ def parse(dsn: str) -> Dsn:
     """Take `prepared_statements` (`yes` or `no`) out of the parameters; all else is the drivers'.
 
     Raises:
-        ConfigError: it is neither.
+        ConfigError: it is neither, the DSN cannot be understood, or a certificate that it names cannot be read.
     """
+    if not _FORM.fullmatch(dsn):
+        raise ConfigError(
+            "DATABASE_URI cannot be understood: it is `postgresql://user:password@host:5432/name`. In the user's name and "
+            "password write `@ : / ? # [ ] %` as %40 %3A %2F %3F %23 %5B %5D %25."
+        )
+    readable.check_parameters("DATABASE_URI", dsn, FILES)
     address, _, query = dsn.partition("?")
     prepared, rest = "yes", list[str]()
     for item in filter(None, query.split("&")):

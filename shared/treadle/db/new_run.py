@@ -9,6 +9,7 @@ from uuid import UUID
 import msgspec
 
 from treadle import json
+from treadle.db.scope import DEFAULT, Scope
 from treadle.model import MultitaskStrategy, Ttl
 
 
@@ -17,6 +18,8 @@ class NewRun(msgspec.Struct, frozen=True, kw_only=True):
 
     `assistant_revision`: what the assistant was when `kwargs` were made from it; None: they do not depend on it.
     `thread_ttl`: the time to live of a thread that comes with the run; None: for ever.
+    `priority`: of its thread, if that has none yet.
+    `scope`: where its thread has to be, and of whose tenant one is that comes with the run.
     """
 
     run_id: UUID
@@ -34,6 +37,8 @@ class NewRun(msgspec.Struct, frozen=True, kw_only=True):
     route: str = "default"
     stateless: bool = False
     thread_ttl: Ttl | None = None
+    priority: int | None = None
+    scope: Scope = DEFAULT
 
     @property
     def attempt(self) -> int:
@@ -65,4 +70,5 @@ class NewRun(msgspec.Struct, frozen=True, kw_only=True):
             json.jsonb_text(json.encode(self.thread_config)),
             self.assistant_revision,
             *self.lifetime,
+            *self.scope,
         )

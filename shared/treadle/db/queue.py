@@ -17,8 +17,10 @@ from treadle.db.pool import Pool, clock
 
 # Heads of threads that have waited too long: pending and due, with nothing running before them, in the order of
 # migrations/0013_run_order.sql. Longest waiting first, from where the last look ended, so that runs nobody can serve do not hide the others.
+# Those that wait for their tenant's turn are among them, and marked: to look beyond them for others would be to look at all of them.
 OVERDUE = """
 select r.run_id, r.thread_id, r.route, r.attempt, greatest(r.updated_at, r.not_before) as since, r.seq,
+       exists (select from treadle.turn t where t.run_id = r.run_id) as has_turn,
        extract(epoch from clock_timestamp() - greatest(r.updated_at, r.not_before))::float8 as waited_secs
   from treadle.run r
  where r.status = 'pending' and (greatest(r.updated_at, r.not_before), r.seq) > ($3, $4)
@@ -82,7 +84,10 @@ class WaitingPlace(NamedTuple):
 
 
 class OverdueRun(WaitingRun, frozen=True):
+    """`has_turn`: it waits for its tenant's turn."""
+
     seq: int
+    has_turn: bool
 
     @property
     def place(self) -> WaitingPlace:

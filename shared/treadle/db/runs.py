@@ -23,19 +23,14 @@ from treadle.db.checkpoint_rows import COLUMNS, Put, columns_of, numbered
 from treadle.db.new_run import NewRun
 from treadle.db.pool import Connection, Pool, clock, transaction
 from treadle.db.rows import Row, read
+from treadle.db.scope import Scope, sees
 from treadle.db.together import RunsTogether
 from treadle.model import CancelAction, Run, RunStatus
 
-# No row: the assistant is not what the caller remembers, and nothing was created.
-CREATE = """
-select made.* from treadle.current_assistant($3, $14) as a (assistant_id),
-       lateral treadle.bring_thread($2, $12, $15, $16) as t (thread_id),
-       lateral treadle.create_run($1, t.thread_id, a.assistant_id, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13) as made
-"""
+_NEW = "$1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18::text::jsonb"
+CREATE = f"select * from treadle.create_run({_NEW})"  # noqa: S608 - put together from constants
 # The same, once for each name of a request; the name comes last.
-CREATE_ONCE = """
-select * from treadle.create_run_once($17, $18, $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)
-"""
+CREATE_ONCE = f"select * from treadle.create_run_once($19, $20, {_NEW})"  # noqa: S608 - as above
 # What a request of this name has made at first.
 REQUESTED = """
 select q.run_id, q.thread_id, r as run from treadle.request q left join treadle.run r using (run_id)
@@ -56,16 +51,27 @@ returning l.run_id
 """
 # End a lease now: whoever looks at the thread next takes the run over, as from a dead worker.
 ABANDON = "update treadle.lease set lease_until = clock_timestamp() where run_id = $1 and attempt = $2"
-CANCEL = "select * from treadle.cancel($1, $2, $3)"
-CANCEL_RUNS = "select * from treadle.cancel_runs($1, $2, $3, $4)"
-# Where there are runs to cancel, in the order in which threads are locked. Two parts, so that each is found by the index of
-# its status.
-THREADS_WITH = """
-select thread_id from treadle.run where status = 'pending' and 'pending' = any($1)
-union
-select thread_id from treadle.run where status = 'running' and 'running' = any($1)
- order by thread_id
+# On a thread that is within the scope; no row: there is none.
+CANCEL = """
+select done.* from treadle.hold_thread($1, $4, $5::text::jsonb) as t (thread_id),
+       lateral treadle.cancel(t.thread_id, $2, $3) as done
 """
+CANCEL_RUNS = """
+select done.* from treadle.hold_thread($1, $5, $6::text::jsonb) as t (thread_id),
+       lateral treadle.cancel_runs(t.thread_id, $2, $3, $4) as done
+"""
+# Where there are runs to cancel, in the order in which threads are locked. Two parts, so that each is found by the index of
+# its status; the threads are looked up one by one (`offset`), for they are few of very many.
+THREADS_WITH = f"""
+select active.thread_id
+  from (select thread_id from treadle.run
+         where status = 'pending' and 'pending' = any($1)
+        union
+        select thread_id from treadle.run
+         where status = 'running' and 'running' = any($1)) as active,
+       lateral (select from treadle.thread t where t.thread_id = active.thread_id and {sees(2, "t")} offset 0) as seen
+ order by active.thread_id
+"""  # noqa: S608 - put together from constants
 
 # Extend the leases that are still ours. Rows that do not come back are lost; a cancel comes along.
 HEARTBEAT = """
@@ -75,12 +81,12 @@ update treadle.lease l set lease_until = clock_timestamp() + $3
 returning l.run_id, (select r.cancel_action from treadle.run r where r.run_id = l.run_id)
 """
 
-LIST = """
+LIST = f"""
 select r.* from treadle.run r join treadle.thread t using (thread_id)
  where r.thread_id = $1 and t.gone_at is null and ($2::text is null or r.status = $2)
-   and ($5::jsonb is null or r.metadata @> $5)
+   and ($5::jsonb is null or r.metadata @> $5) and {sees(6, "t")}
  order by r.created_at desc, r.seq desc limit $3 offset $4
-"""
+"""  # noqa: S608 - put together from constants
 # Two parts, so that each is found by the index of its status.
 ACTIVE_OF_ASSISTANT = """
 select r.* from treadle.run r where r.status = 'pending' and r.assistant_id = $1
@@ -88,30 +94,34 @@ union all
 select r.* from treadle.run r where r.status = 'running' and r.assistant_id = $1
 """
 # Runs of the given threads that have not ended.
-ACTIVE = """
-select * from treadle.run where thread_id = any($1::uuid[]) and status in ('pending', 'running') limit $2
-"""
+ACTIVE = f"""
+select r.* from treadle.run r join treadle.thread t using (thread_id)
+ where r.thread_id = any($1::uuid[]) and r.status in ('pending', 'running') and {sees(3, "t")} limit $2
+"""  # noqa: S608 - put together from constants
 # Runs of the given ids that are no longer going on; a run that is not found has been removed.
 ENDED = """
-select w.run_id, coalesce(r.status, 'rolled_back') as status
+select w.run_id, coalesce(r.status, 'rolled_back') as status,
+       coalesce(extract(epoch from clock_timestamp() - r.ended_at), 0)::float8 as secs_ago
   from unnest($1::uuid[]) as w (run_id) left join treadle.run r using (run_id)
  where r.status is null or r.status not in ('pending', 'running')
 """
 # Runs of a thread that have begun and had not ended at a moment, in the order in which they began. `settled`: so long
 # over that nobody writes its events any more.
-BEGUN = """
+BEGUN = f"""
 select r.*, coalesce(r.ended_at < clock_timestamp() - make_interval(secs => $3), false) as settled
   from treadle.run r join treadle.thread t using (thread_id)
  where r.thread_id = $1 and t.gone_at is null and r.started_at is not null
-   and (r.ended_at is null or r.ended_at > $2)
+   and (r.ended_at is null or r.ended_at > $2) and {sees(4, "t")}
  order by r.started_at, r.seq limit 100
-"""
+"""  # noqa: S608 - put together from constants
 # Those of the given threads on which a run has begun of late.
 STIRRING = """
 select distinct thread_id from treadle.run
  where thread_id = any($1::uuid[]) and started_at > clock_timestamp() - make_interval(secs => $2)
 """
-DELETE = "select treadle.delete_run($1, $2)"
+DELETE = """
+select treadle.delete_run(t.thread_id, $2) from treadle.hold_thread($1, $3, $4::text::jsonb) as t (thread_id)
+"""
 IS_NEWEST = (
     "select exists (select from treadle.run where run_id = $1 and attempt = $2 and status = 'running')"
 )
@@ -162,11 +172,12 @@ class Lease(msgspec.Struct, frozen=True):
 
 
 class EndedRun(msgspec.Struct, frozen=True):
-    """A run that is over; status `rolled_back` when nothing of it is left."""
+    """A run that is over; status `rolled_back` when nothing of it is left, not even since when (`secs_ago`)."""
 
     run_id: UUID
     status: str
     attempt: int = 0
+    secs_ago: float = 0.0
 
 
 class BegunRun(msgspec.Struct, frozen=True):
@@ -284,8 +295,8 @@ class Runs:
         return created
 
     async def _create(self, where: Pool | Connection, new: NewRun) -> Created:
-        rows = await where.fetch(CREATE, *new.parameters())
-        return _created(rows[0]) if rows else Created("assistant_changed", (), None)
+        [row] = await where.fetch(CREATE, *new.parameters())
+        return _created(row)
 
     async def claim(self, thread_id: UUID, lease: Lease) -> Claim:
         """Take the thread's next run, unless another worker holds a live lease on the thread."""
@@ -350,32 +361,37 @@ class Runs:
         """Let a run be taken over at once, as from a worker that has died: an attempt is used up."""
         await self._pool.execute(ABANDON, run.run_id, run.attempt)
 
-    async def cancel(self, thread_id: UUID, run_id: UUID, action: CancelAction) -> CancelledRun:
+    async def cancel(self, scope: Scope, thread_id: UUID, run_id: UUID, action: CancelAction) -> CancelledRun:
         """Write the cancel to the row; the caller signals the worker when the outcome is `signalled`."""
-        row = await self._answer(CANCEL, thread_id, run_id, action)
+        row = await self._pool.fetchrow(CANCEL, thread_id, run_id, action, *scope)
+        if row is None:
+            return CancelledRun(run_id, "not_found", None)
         return CancelledRun(run_id, row["outcome"], row["status"], row["attempt"])
 
     async def cancel_some(
         self,
+        scope: Scope,
         thread_id: UUID,
         statuses: Collection[RunStatus],
         action: CancelAction,
         run_ids: Sequence[UUID] | None = None,
     ) -> list[CancelledRun]:
         """Cancel the runs of a thread that have one of the statuses; with ids, only these."""
-        rows = await self._pool.fetch(CANCEL_RUNS, thread_id, list(statuses), run_ids, action)
+        rows = await self._pool.fetch(CANCEL_RUNS, thread_id, list(statuses), run_ids, action, *scope)
         return [CancelledRun(row["run_id"], row["outcome"], row["status"], row["attempt"]) for row in rows]
 
-    async def threads_with(self, statuses: Collection[RunStatus]) -> list[UUID]:
+    async def threads_with(self, scope: Scope, statuses: Collection[RunStatus]) -> list[UUID]:
         """The threads that have a run with one of the statuses, of those that a run has before its end."""
-        return [row["thread_id"] for row in await self._pool.fetch(THREADS_WITH, list(statuses))]
+        rows = await self._pool.fetch(THREADS_WITH, list(statuses), *scope)
+        return [row["thread_id"] for row in rows]
 
-    async def get(self, thread_id: UUID, run_id: UUID, *, gone: bool = False) -> Run | None:
+    async def get(self, scope: Scope, thread_id: UUID, run_id: UUID, *, gone: bool = False) -> Run | None:
         """One run; `gone` also finds a stateless one that has ended and waits for its removal."""
-        return await self._together.get(thread_id, run_id, gone=gone)
+        return await self._together.get(scope, thread_id, run_id, gone=gone)
 
     async def of_thread(
         self,
+        scope: Scope,
         thread_id: UUID,
         *,
         status: str | None = None,
@@ -384,37 +400,44 @@ class Runs:
         metadata: dict[str, Any] | None = None,
     ) -> list[Run]:
         """Runs of a thread, newest first."""
-        rows = await self._pool.fetch(LIST, thread_id, status, limit, offset, metadata)
+        rows = await self._pool.fetch(LIST, thread_id, status, limit, offset, metadata, *scope)
         return [read(Run, row) for row in rows]
 
     async def active_of(self, assistant_id: UUID) -> list[Run]:
         """The runs of an assistant that wait or are on."""
         return [read(Run, row) for row in await self._pool.fetch(ACTIVE_OF_ASSISTANT, assistant_id)]
 
-    async def begun(self, thread_id: UUID, after: datetime, settled_secs: float) -> list[BegunRun]:
+    async def begun(
+        self, scope: Scope, thread_id: UUID, after: datetime, settled_secs: float
+    ) -> list[BegunRun]:
         """Runs that have begun and were not over at a moment, in the order in which they began; 100 at most.
 
         Args:
             settled_secs: how long after its end a run counts as settled.
         """
-        rows = await self._pool.fetch(BEGUN, thread_id, after, settled_secs)
+        rows = await self._pool.fetch(BEGUN, thread_id, after, settled_secs, *scope)
         return [BegunRun(read(Run, row), row["settled"]) for row in rows]
 
     async def stirring(self, thread_ids: Sequence[UUID], within_secs: float) -> list[UUID]:
         """Those of the threads on which a run has begun within the last seconds."""
         return [row["thread_id"] for row in await self._pool.fetch(STIRRING, thread_ids, within_secs)]
 
-    async def active(self, thread_ids: Sequence[UUID], limit: int) -> list[Run]:
+    async def active(self, scope: Scope, thread_ids: Sequence[UUID], limit: int) -> list[Run]:
         """Runs of these threads that have not ended."""
-        return [read(Run, row) for row in await self._pool.fetch(ACTIVE, thread_ids, limit)]
+        return [read(Run, row) for row in await self._pool.fetch(ACTIVE, thread_ids, limit, *scope)]
 
     async def ended(self, run_ids: Sequence[UUID]) -> list[EndedRun]:
         """Which of these runs are over; a removed one has the status `rolled_back`."""
-        return [EndedRun(row["run_id"], row["status"]) for row in await self._pool.fetch(ENDED, run_ids)]
+        return [
+            EndedRun(row["run_id"], row["status"], secs_ago=row["secs_ago"])
+            for row in await self._pool.fetch(ENDED, run_ids)
+        ]
 
-    async def delete(self, thread_id: UUID, run_id: UUID) -> Literal["deleted", "active", "not_found"]:
+    async def delete(
+        self, scope: Scope, thread_id: UUID, run_id: UUID
+    ) -> Literal["deleted", "active", "not_found"]:
         """Remove an ended run with its checkpoints; `active`: it has not ended, and stands."""
-        return await self._pool.fetchval(DELETE, thread_id, run_id)
+        return await self._pool.fetchval(DELETE, thread_id, run_id, *scope) or "not_found"
 
     async def is_newest(self, run: Run) -> bool:
         """Whether this attempt of a run is on, and no newer one."""

@@ -7,7 +7,7 @@ of the table: so they are counted first, as far as it matters. Values are compar
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal, TypeAlias, cast, get_args
 from uuid import UUID
 
@@ -15,6 +15,7 @@ import msgspec
 
 from treadle import json
 from treadle.db.pool import Connection, Pool, transaction
+from treadle.db.scope import Scope
 
 SortBy: TypeAlias = Literal["thread_id", "status", "created_at", "updated_at", "state_updated_at"]
 Column: TypeAlias = Literal[
@@ -31,7 +32,7 @@ Column: TypeAlias = Literal[
 ]
 COLUMNS: tuple[Column, ...] = get_args(Column)
 
-# The first three are those of indexes (migrations/0004_threads.sql), forwards or backwards; the others are sorted.
+# The first three are those of indexes (migrations/0023_tenants.sql), forwards or backwards; the others are sorted.
 ORDERS: Mapping[SortBy, tuple[str, ...]] = {
     "thread_id": ("thread_id",),
     "created_at": ("created_at", "thread_id"),
@@ -67,8 +68,9 @@ COUNT = "select count(*) from treadle.thread where {condition}"
 
 
 class ThreadFilter(msgspec.Struct, frozen=True, kw_only=True):
-    """What threads must be like; None: whatever."""
+    """In which scope, and what threads must be like; None: whatever."""
 
+    scope: Scope
     ids: Sequence[UUID] | None = None
     status: str | None = None
     metadata: Mapping[str, Any] | None = None
@@ -162,7 +164,7 @@ def count_statement(wanted: ThreadFilter) -> Statement:
 
 
 def _condition(wanted: ThreadFilter, parameters: _Parameters) -> str:
-    conditions = ["gone_at is null"]
+    conditions = ["gone_at is null", *_within(wanted.scope, parameters)]
     if wanted.ids:
         conditions.append(f"thread_id = any({parameters.add(wanted.ids)}::uuid[])")
     if wanted.status is not None:
@@ -172,6 +174,14 @@ def _condition(wanted: ThreadFilter, parameters: _Parameters) -> str:
     if wanted.values:
         conditions.append(f'"values" @> {parameters.add(_jsonb(wanted.values))}::jsonb')
     return " and ".join(conditions)
+
+
+def _within(scope: Scope, parameters: _Parameters) -> Iterator[str]:
+    """A scope as conditions of which the first one is that of the indexes."""
+    if scope.tenant is not None:
+        yield f"tenant = {parameters.add(scope.tenant)}"
+    if scope.conditions is not None:
+        yield f"treadle.passes(metadata, {parameters.add(scope.conditions)}::text::jsonb)"
 
 
 def _jsonb(value: Mapping[str, Any]) -> str:

@@ -9,21 +9,27 @@ from uuid import UUID
 from treadle import json
 from treadle.db.pool import Connection, Pool
 from treadle.db.rows import read
-from treadle.db.together import ThreadsTogether
+from treadle.db.scope import Scope, sees
+from treadle.db.together import Maker, ThreadsTogether
 from treadle.model import Thread, Ttl
 
 CREATE = """
-insert into treadle.thread (thread_id, metadata, ttl_strategy, ttl_minutes) values ($1, $2::text::jsonb, $3, $4)
+insert into treadle.thread (thread_id, metadata, ttl_strategy, ttl_minutes, tenant, owner)
+values ($1, $2::text::jsonb, $3, $4, $5, $6)
 on conflict (thread_id) do nothing returning *
 """
-GET = "select * from treadle.thread where thread_id = $1 and gone_at is null"
-UPDATE = """
+GET = f"select * from treadle.thread where thread_id = $1 and gone_at is null and {sees(2)}"  # noqa: S608 - constants
+OUTSIDE = f"select exists (select from treadle.thread where thread_id = $1 and not {sees(2)})"  # noqa: S608 - as above
+UPDATE = f"""
 update treadle.thread
    set metadata = metadata || $2::text::jsonb, updated_at = clock_timestamp(),
        ttl_strategy = coalesce($3, ttl_strategy), ttl_minutes = coalesce($4, ttl_minutes)
- where thread_id = $1 and gone_at is null returning *
-"""
-DELETE = "select * from treadle.delete_threads($1)"
+ where thread_id = $1 and gone_at is null and {sees(5)} returning *
+"""  # noqa: S608 - put together from constants
+DELETE = f"""
+select * from treadle.delete_threads(array(
+    select thread_id from treadle.thread where thread_id = any($1) and {sees(2)}))
+"""  # noqa: S608 - put together from constants
 # Stateless threads whose result nobody can wait for any more, with all that they own.
 FORGET_GONE = """
 select count(*) from treadle.delete_threads(array(
@@ -39,7 +45,9 @@ select thread_id from treadle.thread
 """
 # Until something happens on it again there is nothing more to prune.
 SET_PRUNED = "update treadle.thread set expires_at = null where thread_id = $1"
-LOCK = "select from treadle.thread where thread_id = $1 and gone_at is null for no key update"
+LOCK = f"""
+select from treadle.thread where thread_id = $1 and gone_at is null and {sees(2)} for no key update
+"""
 # A statement of its own, begun under the lock: the locking one would look with the eyes of before its wait.
 BUSY = "select exists (select from treadle.run where thread_id = $1 and status in ('pending', 'running'))"
 # After a state update from outside a run; the caller holds the thread's lock.
@@ -60,28 +68,34 @@ class Threads:
         self._pool = pool
         self._together = ThreadsTogether(pool)
 
-    async def create_new(self, thread_id: UUID, metadata: dict[str, Any], ttl: Ttl | None = None) -> Thread:
+    async def create_new(
+        self, maker: Maker, thread_id: UUID, metadata: dict[str, Any], ttl: Ttl | None = None
+    ) -> Thread:
         """Make a thread under an id that nobody else can have; those of one moment are made together."""
-        return await self._together.create(thread_id, _jsonb(metadata), _ttl(ttl))
+        return await self._together.create(thread_id, _jsonb(metadata), _ttl(ttl), maker)
 
     async def create(
-        self, thread_id: UUID, metadata: dict[str, Any], ttl: Ttl | None = None
+        self, maker: Maker, thread_id: UUID, metadata: dict[str, Any], ttl: Ttl | None = None
     ) -> Thread | None:
         """Make a thread; None when the id is taken."""
-        return await insert(self._pool, thread_id, metadata, ttl)
+        return await insert(self._pool, maker, thread_id, metadata, ttl)
 
-    async def get(self, thread_id: UUID) -> Thread | None:
-        return _thread(await self._pool.fetchrow(GET, thread_id))
+    async def get(self, scope: Scope, thread_id: UUID) -> Thread | None:
+        return _thread(await self._pool.fetchrow(GET, thread_id, *scope))
+
+    async def is_outside(self, scope: Scope, thread_id: UUID) -> bool:
+        """Whether there is such a thread, and not in this scope."""
+        return await self._pool.fetchval(OUTSIDE, thread_id, *scope)
 
     async def update(
-        self, thread_id: UUID, metadata: dict[str, Any], ttl: Ttl | None = None
+        self, scope: Scope, thread_id: UUID, metadata: dict[str, Any], ttl: Ttl | None = None
     ) -> Thread | None:
         """Merge into the metadata, and set the time to live if one is given; None when there is no such thread."""
-        return _thread(await self._pool.fetchrow(UPDATE, thread_id, _jsonb(metadata), *_ttl(ttl)))
+        return _thread(await self._pool.fetchrow(UPDATE, thread_id, _jsonb(metadata), *_ttl(ttl), *scope))
 
-    async def delete(self, thread_ids: Sequence[UUID]) -> list[UUID]:
+    async def delete(self, scope: Scope, thread_ids: Sequence[UUID]) -> list[UUID]:
         """Remove threads with their runs and checkpoints; returns those that were there."""
-        return [row[0] for row in await self._pool.fetch(DELETE, thread_ids)]
+        return [row[0] for row in await self._pool.fetch(DELETE, thread_ids, *scope)]
 
     async def forget_gone(self, age_secs: float, limit: int) -> int:
         """Remove stateless threads that ended longer than `age_secs` ago; returns how many."""
@@ -97,10 +111,10 @@ class Threads:
 
 
 async def insert(
-    connection: Connection | Pool, thread_id: UUID, metadata: dict[str, Any], ttl: Ttl | None
+    connection: Connection | Pool, maker: Maker, thread_id: UUID, metadata: dict[str, Any], ttl: Ttl | None
 ) -> Thread | None:
     """Make a thread; None when the id is taken. In a transaction nobody else sees it before its end."""
-    return _thread(await connection.fetchrow(CREATE, thread_id, _jsonb(metadata), *_ttl(ttl)))
+    return _thread(await connection.fetchrow(CREATE, thread_id, _jsonb(metadata), *_ttl(ttl), *maker))
 
 
 async def set_pruned(connection: Connection, thread_id: UUID) -> None:
@@ -108,12 +122,12 @@ async def set_pruned(connection: Connection, thread_id: UUID) -> None:
     await connection.execute(SET_PRUNED, thread_id)
 
 
-async def lock_at_rest(connection: Connection, thread_id: UUID) -> bool | None:
+async def lock_at_rest(connection: Connection, scope: Scope, thread_id: UUID) -> bool | None:
     """Lock a thread inside the caller's transaction: True at rest, False while runs are on, None if missing.
 
     As long as the transaction lasts no run of the thread can be created, claimed or finished.
     """
-    if await connection.fetchrow(LOCK, thread_id) is None:
+    if await connection.fetchrow(LOCK, thread_id, *scope) is None:
         return None
     return not await connection.fetchval(BUSY, thread_id)
 

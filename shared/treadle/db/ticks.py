@@ -31,18 +31,18 @@ select made.outcome, made.cancelled
   from unnest($1::uuid[], $2::timestamptz[], $3::timestamptz[], $4::timestamptz[], $5::timestamptz[], $6::text[],
               $7::uuid[], $8::uuid[], $9::uuid[], $10::text[], $11::json[], $12::jsonb[], $13::text[], $14::text[],
               $15::interval[], $16::text[], $17::boolean[], $18::jsonb[], $19::jsonb[], $20::uuid[], $21::text[],
-              $22::float8[])
+              $22::float8[], $23::text[], $24::text[])
        as t (cron, seen, updated, scheduled, following, error,
              run, thread, assistant, graph, kwargs, metadata, strategy, if_not_exists,
              delay, route, stateless, thread_metadata, thread_config, revision, ttl_strategy,
-             ttl_minutes),
+             ttl_minutes, tenant, conditions),
        lateral treadle.make_tick(
            t.cron, t.seen, t.updated, t.scheduled, t.following, t.error, t.run, t.thread, t.assistant, t.graph,
            t.kwargs, t.metadata, t.strategy, t.if_not_exists, t.delay, t.route, t.stateless, t.thread_metadata,
-           t.thread_config, t.revision, t.ttl_strategy, t.ttl_minutes) as made
+           t.thread_config, t.revision, t.ttl_strategy, t.ttl_minutes, t.tenant, t.conditions::jsonb) as made
 """
 # How many parameters of MAKE are about the run.
-OF_RUN = 16
+OF_RUN = 18
 FORGET = """
 delete from treadle.tick where ctid = any(array(
     select ctid from treadle.tick

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from treadle.errors import ConfigError
+from treadle.graphs.approvals import ApprovalRule, checked_approvals
+from treadle.graphs.auth import AuthSection
 from treadle.graphs.envfile import read_env_file
 from treadle.graphs.http import Http, checked
 from treadle.graphs.storage import (
@@ -18,6 +20,7 @@ from treadle.graphs.storage import (
     checked_checkpointer,
     checked_store,
 )
+from treadle.graphs.tenants import TenantSection, checked_tenants
 from treadle.graphs.webhooks import WebhooksSection, checked_webhooks
 
 # A graph id is a path segment of URLs and part of subjects.
@@ -29,6 +32,18 @@ class GraphEntry(msgspec.Struct, frozen=True):
 
     path: str
     description: str | None = None
+
+
+class EncryptionSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Encryption of the user's own: where its `langgraph_sdk.Encryption` is."""
+
+    path: str
+
+
+class PrioritySection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Which runs go first: where the user's `langgraph_sdk.Priority` is."""
+
+    path: str
 
 
 class ConfigFile(msgspec.Struct, frozen=True):
@@ -44,6 +59,11 @@ class ConfigFile(msgspec.Struct, frozen=True):
     checkpointer: CheckpointerSection | None = None
     http: Http | None = None
     webhooks: WebhooksSection | None = None
+    auth: AuthSection | None = None
+    encryption: EncryptionSection | None = None
+    tenants: dict[str, TenantSection] = {}
+    priority: PrioritySection | None = None
+    approvals: list[ApprovalRule] = []
 
 
 class Config(msgspec.Struct, frozen=True):
@@ -57,6 +77,11 @@ class Config(msgspec.Struct, frozen=True):
     checkpointer: CheckpointerSection = CheckpointerSection()
     http: Http = Http()
     webhooks: WebhooksSection = WebhooksSection()
+    auth: AuthSection = AuthSection()
+    encryption: str | None = None
+    tenants: Mapping[str, TenantSection] = {}
+    priority: str | None = None
+    approvals: Sequence[ApprovalRule] = ()
 
     @property
     def folder(self) -> Path:
@@ -82,13 +107,44 @@ def read_config(path: Path) -> Config:
         checkpointer=checked_checkpointer(path, file.checkpointer or CheckpointerSection()),
         http=_http(path, file.http or Http()),
         webhooks=checked_webhooks(path, file.webhooks or WebhooksSection()),
+        auth=_auth(path, file.auth or AuthSection()),
+        encryption=_encryption(path, file),
+        tenants=checked_tenants(path, file.tenants),
+        priority=_priority(path, file.priority),
+        approvals=checked_approvals(path, file.approvals, file.graphs),
     )
+
+
+def _encryption(path: Path, file: ConfigFile) -> str | None:
+    """Where the `Encryption` object is. Whoever asks for it must not find the data plain."""
+    if file.encryption is None:
+        return None
+    _reference(path, "encryption.path", file.encryption.path)
+    if file.checkpointer is not None and file.checkpointer.path is not None:
+        raise ConfigError(
+            f"{path}: `encryption` would not be heeded: `checkpointer.path` names a checkpointer of its own, which encrypts by "
+            "itself or not at all. Take one of them out."
+        )
+    return file.encryption.path
 
 
 def _http(path: Path, http: Http) -> Http:
     if http.app is not None:
         _reference(path, "http.app", http.app)
     return checked(http, path)
+
+
+def _auth(path: Path, auth: AuthSection) -> AuthSection:
+    if auth.path is not None:
+        _reference(path, "auth.path", auth.path)
+    return auth
+
+
+def _priority(path: Path, priority: PrioritySection | None) -> str | None:
+    if priority is None:
+        return None
+    _reference(path, "priority.path", priority.path)
+    return priority.path
 
 
 def _parse(path: Path) -> ConfigFile:
@@ -100,7 +156,7 @@ def _parse(path: Path) -> ConfigFile:
         raise ConfigError(f"{path} cannot be read: {error.strerror}.") from error
     except msgspec.ValidationError as error:
         raise _refused(path, "", error) from error
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ConfigError(f"{path} is not valid JSON: {error}.") from error
 
 
@@ -136,19 +192,36 @@ def _reference(path: Path, key: str, value: str) -> None:
 
 def _import_paths(path: Path, dependencies: list[str]) -> list[Path]:
     """The folders among the dependencies; package names are for installers."""
-    folders = [(path.parent / item).resolve() for item in dependencies if item.startswith(".")]
-    if missing := [str(folder) for folder in folders if not folder.is_dir()]:
+    named = [path.parent / item for item in dependencies if item.startswith(".")]
+    found = [_folder(each) for each in named]
+    if missing := [str(each) for each, folder in zip(named, found, strict=True) if folder is None]:
         raise ConfigError(
             f"{path}: `dependencies` names folders that do not exist: {', '.join(missing)}. "
             "Make them or take them out; paths count from the folder of this file."
         )
-    return folders
+    return [folder for folder in found if folder is not None]
+
+
+def _folder(path: Path) -> Path | None:
+    """The folder that a path leads to, if it leads to one, and can be a path at all."""
+    try:
+        folder = path.resolve()
+        return folder if folder.is_dir() else None
+    except (OSError, ValueError):
+        return None
 
 
 def _environment(path: Path, env: str | Mapping[str, Any]) -> dict[str, str]:
     if isinstance(env, str):
-        return read_env_file(path.parent / env, f"{path}: `env`")
-    return {name: _variable(path, name, value) for name, value in env.items()}
+        found = read_env_file(path.parent / env, f"{path}: `env`")
+    else:
+        found = {name: _variable(path, name, value) for name, value in env.items()}
+    for name, value in found.items():
+        if not name or "=" in name or "\0" in name + value:
+            raise ConfigError(
+                f"{path}: `env` has the variable {name!r}, which no environment can hold: leave out NUL, and '=' in its name."
+            )
+    return found
 
 
 def _variable(path: Path, name: str, value: Any) -> str:

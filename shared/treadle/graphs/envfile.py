@@ -21,8 +21,10 @@ def read_env_file(file: Path, named_by: str) -> dict[str, str]:
     """
     try:
         lines = file.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{named_by} names the file {file}, which is not UTF-8 text.") from error
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
         raise ConfigError(f"{named_by} names the file {file}, which cannot be read: {reason}.") from error
     numbered = ((number, line.strip()) for number, line in enumerate(lines, 1))
     return dict(_read(file, number, line) for number, line in numbered if line and not line.startswith("#"))

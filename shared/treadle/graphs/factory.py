@@ -14,6 +14,7 @@ from langgraph_sdk.runtime import AccessContext, ServerRuntime
 
 from treadle.errors import ConfigError
 from treadle.graphs.loader import Graph
+from treadle.identity.user import User
 
 # The two classes behind the alias, without their type parameters: the parametrised ones cannot be called.
 _ExecutionRuntime, _ReadRuntime = (get_origin(kind) for kind in get_args(cast(Any, ServerRuntime).__value__))
@@ -66,11 +67,11 @@ def _name(factory: Callable[..., Any]) -> str:
     return getattr(factory, "__qualname__", None) or repr(factory)
 
 
-def runtime_for(access: AccessContext, store: BaseStore, context: Any) -> Any:
+def runtime_for(access: AccessContext, store: BaseStore, context: Any, user: User | None = None) -> Any:
     """The ServerRuntime that a factory sees; only an execution carries the run's context."""
     if access == "threads.create_run":
-        return _ExecutionRuntime(access_context=access, store=store, context=context)
-    return _ReadRuntime(access_context=access, store=store)
+        return _ExecutionRuntime(access_context=access, store=store, context=context, user=user)
+    return _ReadRuntime(access_context=access, store=store, user=user)
 
 
 @asynccontextmanager

@@ -15,6 +15,7 @@ from treadle.errors import NotFound
 from treadle.graphs import factory
 from treadle.graphs.config import Config
 from treadle.graphs.loader import Graph, load, prepare_imports
+from treadle.identity.user import USER, User
 
 
 class Registry:
@@ -79,6 +80,13 @@ class Registry:
         if isinstance(graph, Pregel):
             yield graph.copy(bound)
             return
-        runtime = factory.runtime_for(access, store, context)
+        runtime = factory.runtime_for(access, store, context, _user(config or {}))
         async with factory.call(graph, config or {}, runtime) as made:
             yield made.copy(bound)
+
+
+def _user(config: Mapping[str, Any]) -> User | None:
+    """Who asks for the run, if that is known: what a request claims is no User."""
+    configurable: Mapping[str, Any] = config.get("configurable") or {}
+    user = configurable.get(USER)
+    return user if isinstance(user, User) else None

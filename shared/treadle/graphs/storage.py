@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
 
@@ -17,6 +17,8 @@ SWEEP_INTERVAL_MINUTES = 5.0
 # From some milliseconds, below which Postgres cannot read the number as an interval, to two years: longer than any
 # memory is kept for a while, and an interval can hold it.
 Minutes = Annotated[float, Meta(ge=0.0001, le=2 * 366 * 24 * 60)]
+# A type by where it is: `["package", "module", "Type"]`, or `["package.module", "Type"]`.
+TypePath = Annotated[list[Annotated[str, Meta(pattern=r"^[^\s]+$")]], Meta(min_length=2)]
 # Made by Treadle itself, without a model.
 LOCAL_EMBED = "local"
 
@@ -60,15 +62,43 @@ class StoreSection(Struct, frozen=True, kw_only=True):
         return 60 * ((self.ttl and self.ttl.sweep_interval_minutes) or SWEEP_INTERVAL_MINUTES)
 
 
+class SerdeSection(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`checkpointer.serde`: which types the values of checkpoints may become again, besides those of the graphs.
+
+    Attributes:
+        allowed_msgpack_modules: each the parts of a path to a type, `["package", "module", "Type"]`; true: any.
+        allowed_json_modules: the same for checkpoints that langgraph wrote before it knew msgpack.
+        pickle_fallback: whether values that nothing else can hold are pickled, and pickled ones are read.
+    """
+
+    allowed_json_modules: list[TypePath] | bool | None = None
+    allowed_msgpack_modules: list[TypePath] | bool | None = None
+    pickle_fallback: bool = False
+
+    @property
+    def json_types(self) -> list[tuple[str, ...]] | Literal[True] | None:
+        given = self.allowed_json_modules
+        return (
+            [tuple(".".join(path).split(".")) for path in given] if isinstance(given, list) else given or None
+        )
+
+    @property
+    def msgpack_types(self) -> list[tuple[str, ...]]:
+        given = self.allowed_msgpack_modules
+        return [(".".join(path[:-1]), path[-1]) for path in given] if isinstance(given, list) else []
+
+
 class CheckpointerSection(Struct, frozen=True, kw_only=True):
     """`checkpointer`: a `path` puts a checkpointer of the user's own in the place of Postgres.
 
     Attributes:
         ttl: how long threads live, with all of their checkpoints.
+        serde: how values are read from checkpoints.
     """
 
     path: str | None = None
     ttl: ThreadTtl | None = None
+    serde: SerdeSection | None = None
 
     @property
     def thread_ttl(self) -> ThreadTtl:

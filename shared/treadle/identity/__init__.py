@@ -2,7 +2,7 @@
 
 from treadle.identity.claimed import refuse_claimed_identity
 from treadle.identity.header import HEADER, Identity, IdentityVerifier, sign, signing_keys
-from treadle.identity.user import PREFIX, User, configurable
+from treadle.identity.user import PREFIX, User, configurable, user_of
 
 __all__ = [
     "HEADER",
@@ -14,4 +14,5 @@ __all__ = [
     "refuse_claimed_identity",
     "sign",
     "signing_keys",
+    "user_of",
 ]

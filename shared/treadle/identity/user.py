@@ -1,33 +1,42 @@
-"""Who asks, as graphs see it: in their config, under the names that Agent Servers use."""
+"""Who asks, as graphs and handlers see it: under the names that Agent Servers use."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
-from treadle.identity.header import Identity
+from treadle.identity.caller import Caller
 
 # Whatever begins so in a run's config is said by the server, not by the request.
 PREFIX = "langgraph_auth_"
 USER = "langgraph_auth_user"
 
 
-def configurable(identity: Identity) -> dict[str, Any]:
-    """What the config of a run has besides, when it is known who asked for it."""
-    user: dict[str, Any] = {
-        "identity": identity.user,
-        "display_name": identity.user,
+def user_of(caller: Caller) -> dict[str, Any]:
+    """What is told of whoever has proved who it is; what else is known of the user does not hide the names that are fixed."""
+    return {
+        "display_name": caller.identity,
+        **caller.more,
+        "identity": caller.identity,
         "is_authenticated": True,
-        "permissions": [],
-        "tenant": identity.tenant,
+        "permissions": list(caller.permissions),
+        "tenant": caller.tenant,
     }
-    return {USER: user, "langgraph_auth_user_id": identity.user, "langgraph_auth_permissions": []}
+
+
+def configurable(user: Mapping[str, Any]) -> dict[str, Any]:
+    """What the config of a run has besides, when it is known who asked for it."""
+    return {
+        USER: dict(user),
+        "langgraph_auth_user_id": user["identity"],
+        "langgraph_auth_permissions": list(user["permissions"]),
+    }
 
 
 class User(dict[str, Any]):
     """A user as langgraph's `Runtime.server_info.user` wants it: read by attribute and by key.
 
-    The protocol is `langgraph_sdk.auth.types.BaseUser`.
+    The protocol is `langgraph_sdk.auth.types.BaseUser`; what else is known of the user is read in the same two ways.
     """
 
     @property
@@ -46,6 +55,8 @@ class User(dict[str, Any]):
     def permissions(self) -> Sequence[str]:
         return cast("Sequence[str]", self["permissions"])
 
-    @property
-    def tenant(self) -> str | None:
-        return self["tenant"]
+    def __getattr__(self, name: str) -> Any:
+        try:
+            return self[name]
+        except KeyError:
+            raise AttributeError(f"the user has no {name!r}; there are: {', '.join(sorted(self))}") from None

@@ -8,9 +8,9 @@ from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
 import nats.errors
-from nats.aio.client import Client
 
 from treadle.address import without_password
+from treadle.messaging.access import NatsAccess
 from treadle.messaging.closing import Closing
 from treadle.owned_task import OwnedTask
 from treadle.patience import OK, Reminder, Tell, nobody
@@ -24,6 +24,8 @@ FLUSH_TIMEOUT_SECS = 2
 # blocks the loop for as long lets the client see its pings' time before it sees their answers.
 PING_SECS = 5
 PINGS_UNANSWERED = 2
+_AT_FIRST = "not connected"
+_ENDS = (BrokenPipeError, ConnectionResetError)
 # NATS is away, or does not answer in time.
 NATS_ERRORS = (OSError, TimeoutError, nats.errors.Error)
 
@@ -40,27 +42,30 @@ class Nats:
     """A connection that is retried from the start and for ever: NATS may come up after the service.
 
     Args:
-        url: one or several addresses, separated by commas.
+        access: where it is and what opens it, or an address that says all.
         on_connect: awaited after the first connection and after every reconnection.
         tell: is told what is wrong, and OK when all is well.
+
+    Raises:
+        ConfigError: a file that the access names cannot be used.
     """
 
     def __init__(
         self,
-        url: str,
+        access: NatsAccess | str,
         *,
         name: str,
         on_connect: Callable[[], Awaitable[None]] | None = None,
         tell: Tell = nobody,
     ) -> None:
-        self._url = url
+        self._access = NatsAccess(access) if isinstance(access, str) else access
         self._name = name
         self._on_connect = on_connect
         self._tell = tell
         self._opened = asyncio.Event()
-        self._problem = "not connected"
-        self._reminder = Reminder(f"NATS at {without_password(url)}")
-        self.client = Client()
+        self._problem = _AT_FIRST
+        self._reminder = Reminder(f"NATS at {without_password(self._access.url)}")
+        self.client = self._access.client()
         self._closing = Closing(self.client)
 
     @property
@@ -129,7 +134,7 @@ class Nats:
             self._say(error)
 
         await self.client.connect(
-            [address.strip() for address in self._url.split(",")],
+            **self._access.options(),
             name=self._name,
             connect_timeout=CONNECT_TIMEOUT_SECS,
             allow_reconnect=True,
@@ -149,11 +154,13 @@ class Nats:
 
     def _say(self, error: Exception) -> None:
         """Tell what is waited for; the client itself tries again every second."""
+        if self._problem != _AT_FIRST and isinstance(error, _ENDS):
+            return  # that is how a connection ends which NATS has refused; why is known
         self._problem = str(error) or type(error).__name__
         if not self.connected:
             self._tell(self._problem)
         if not self._opened.is_set():
-            self._reminder.waiting(f"{self._problem}. Start it, or correct NATS_URL.")
+            self._reminder.waiting(f"{self._problem}. Start it, or correct NATS_URL and TREADLE_NATS_*.")
 
     async def close(self) -> None:
         """Flush what was published and close."""

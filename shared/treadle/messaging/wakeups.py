@@ -185,6 +185,11 @@ class Delivery:
         return self._message.metadata.num_delivered or 1
 
     @property
+    def lie_ready(self) -> int:
+        """How many others of its route waited for a worker when it was delivered."""
+        return self._message.metadata.num_pending or 0
+
+    @property
     def redelivered(self) -> bool:
         """Whether it was delivered before: then its first receiver may be dead."""
         return self.deliveries > 1

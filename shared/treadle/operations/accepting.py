@@ -70,5 +70,5 @@ async def _create(runs: Runs, new: NewRun, *, lost: bool) -> Created:
 
 
 async def _found(runs: Runs, new: NewRun) -> Created | None:
-    run = await runs.get(new.thread_id, new.run_id, gone=True)
+    run = await runs.get(new.scope, new.thread_id, new.run_id, gone=True)
     return None if run is None else Created("created", (), run)

@@ -7,6 +7,7 @@ from uuid import UUID
 
 from treadle.db.assistants import Assistants
 from treadle.db.pool import postgres_errors
+from treadle.db.scope import EVERYWHERE, Scope
 from treadle.errors import InvalidRequest, NotFound
 from treadle.model import Assistant, default_assistant_id
 from treadle.operations.missing import no_assistant
@@ -27,26 +28,30 @@ class AssistantChoice:
         self._assistants = assistants
         self._remembered: dict[UUID, Assistant] = {}
 
-    async def choose(self, name: str) -> Assistant:
-        """The assistant that a request names, perhaps as it was a moment ago.
+    async def choose(self, scope: Scope, name: str) -> Assistant:
+        """The assistant that a request for a run names, perhaps as it was a moment ago; a shared one is everybody's.
 
         Raises:
             InvalidRequest: neither a UUID nor the id of a graph that is served.
             NotFound: no assistant has this id, or its graph is not served here.
         """
         assistant_id = self.id_of(name)
-        assistant = self._remembered.get(assistant_id) or await self.read(name)
+        assistant = self._remembered.get(assistant_id) or await self._read(EVERYWHERE, assistant_id)
+        if not assistant.shared and not scope.sees(assistant.tenant, assistant.metadata):
+            raise no_assistant(assistant_id)
         if assistant.graph_id not in self._graph_ids:
             raise NotFound(
                 f"assistant_id: the graph {assistant.graph_id!r} of assistant {assistant_id} is not served here."
             )
         return assistant
 
-    async def read(self, name: str) -> Assistant:
-        """The same, as it is now, whatever its graph."""
-        assistant_id = self.id_of(name)
+    async def read(self, scope: Scope, name: str) -> Assistant:
+        """The same to be looked at, as it is now, whatever its graph."""
+        return await self._read(scope, self.id_of(name))
+
+    async def _read(self, scope: Scope, assistant_id: UUID) -> Assistant:
         with postgres_errors("looking for an assistant"):
-            assistant = await self._assistants.get(assistant_id)
+            assistant = await self._assistants.get(scope, assistant_id)
         if assistant is None:
             self.forget(assistant_id)
             raise no_assistant(assistant_id)

@@ -10,6 +10,7 @@ import redis.asyncio
 
 from treadle.db.pool import postgres_errors
 from treadle.db.runs import CancelledRun, Runs
+from treadle.db.scope import Scope
 from treadle.errors import NotFound, Unavailable
 from treadle.model import ROLLED_BACK, CancelAction, MultitaskStrategy, Run, RunStatus
 from treadle.streaming import CancelBus, StreamLimits, publish_end
@@ -28,28 +29,30 @@ class Cancellation:
         self._bus = CancelBus(redis)
         self._limits = limits
 
-    async def cancel(self, thread_id: UUID, run_id: UUID, action: CancelAction) -> None:
+    async def cancel(self, scope: Scope, thread_id: UUID, run_id: UUID, action: CancelAction) -> None:
         """Cancel a run: one that waits ends here, one that is on is stopped by its worker.
 
         Raises:
             NotFound: there is no such run, or it has ended.
         """
         with postgres_errors("cancelling a run"):
-            cancelled = await self._runs.cancel(thread_id, run_id, action)
+            cancelled = await self._runs.cancel(scope, thread_id, run_id, action)
         if cancelled.outcome == "not_found":
             raise NotFound(f"No runs found to cancel: thread {thread_id} has no run {run_id}.")
         if cancelled.outcome == "finished":
             raise NotFound(f"No matching runs to cancel: run {run_id} has ended already.")
         await self.announce(cancelled, action)
 
-    async def cancel_some(self, thread_id: UUID, run_ids: Sequence[UUID], action: CancelAction) -> None:
+    async def cancel_some(
+        self, scope: Scope, thread_id: UUID, run_ids: Sequence[UUID], action: CancelAction
+    ) -> None:
         """Cancel those of these runs that have not ended.
 
         Raises:
             NotFound: there is none.
         """
         with postgres_errors("cancelling runs"):
-            cancelled = await self._runs.cancel_some(thread_id, ACTIVE, action, run_ids)
+            cancelled = await self._runs.cancel_some(scope, thread_id, ACTIVE, action, run_ids)
         if not cancelled:
             raise NotFound(
                 f"No runs found to cancel: none of those named is pending or running on thread {thread_id}."
@@ -57,7 +60,7 @@ class Cancellation:
         for run in cancelled:
             await self.announce(run, action)
 
-    async def cancel_all(self, statuses: Collection[RunStatus], action: CancelAction) -> None:
+    async def cancel_all(self, scope: Scope, statuses: Collection[RunStatus], action: CancelAction) -> None:
         """Cancel all runs that have one of the statuses, thread after thread.
 
         Raises:
@@ -65,8 +68,8 @@ class Cancellation:
         """
         found = False
         with postgres_errors("cancelling runs"):
-            for thread_id in await self._runs.threads_with(statuses):
-                for run in await self._runs.cancel_some(thread_id, statuses, action):
+            for thread_id in await self._runs.threads_with(scope, statuses):
+                for run in await self._runs.cancel_some(scope, thread_id, statuses, action):
                     found = True
                     await self.announce(run, action)
         if not found:

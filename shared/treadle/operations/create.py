@@ -15,16 +15,18 @@ from treadle.db.new_run import NewRun as Row
 from treadle.db.pool import COMMAND_TIMEOUT_SECS, postgres_errors
 from treadle.db.runs import CancelledRun, Created, Requested, RequestKey, Runs
 from treadle.errors import Conflict
-from treadle.identity import Identity, configurable
 from treadle.messaging.delays import Schedules
 from treadle.model import Assistant, MultitaskStrategy, Run, Ttl
 from treadle.operations.accepting import accept
+from treadle.operations.approvals import Approvals
+from treadle.operations.asking import Asking
 from treadle.operations.assistants import AssistantChoice
 from treadle.operations.cancel import Cancellation
 from treadle.operations.configs import merged_config, merged_context, thread_config
 from treadle.operations.first_wakeups import FirstWakeups
 from treadle.operations.ids import new_id
 from treadle.operations.missing import no_thread
+from treadle.operations.priorities import Priorities
 from treadle.operations.room import QueueRoom
 from treadle.operations.rush import Rush
 from treadle.telemetry.metrics import Metrics
@@ -46,6 +48,8 @@ class Creation:
         webhook_policy: where webhooks may go; None: runs are made, and their webhooks are left out.
         first_wakeups: tell the workers.
         room: whether one more run may wait; None: any number may.
+        approvals: who may answer questions; None: whoever may resume.
+        priorities: which runs go first; None: all are alike.
         rush: when they are told of runs that nobody waits for; None: at once.
         configurable: what the config of a run has besides, from the request that is being served.
     """
@@ -64,6 +68,8 @@ class Creation:
         configurable: Callable[[], dict[str, str]] = dict,
         room: QueueRoom | None = None,
         rush: Rush | None = None,
+        priorities: Priorities | None = None,
+        approvals: Approvals | None = None,
     ) -> None:
         self._choice = choice
         self._runs = runs
@@ -77,9 +83,12 @@ class Creation:
         self._configurable = configurable
         self._room = room
         self._rush = rush
+        self._priorities = priorities
+        self._approvals = approvals
 
     async def create(
         self,
+        asking: Asking,
         run_id: UUID,
         thread_id: UUID,
         body: NewRun,
@@ -87,44 +96,42 @@ class Creation:
         stateless: bool,
         protocol: bool = False,
         asked_by: UUID | None = None,
-        identity: Identity | None = None,
         cron_id: UUID | None = None,
         background: bool = False,
     ) -> Run:
         """Accept a run. Once this returns the run will end, whatever dies; NATS need not be there.
 
         Args:
+            asking: who asks; the graph reads it in its config.
             protocol: the run streams the events of the event streaming protocol.
             asked_by: the newest run of the thread when it was seen to ask what this one answers. If others have come since,
                 and the strategy is `reject`, it is a Conflict.
-            identity: who asks, if the request has proved it; the graph reads it in its config.
             cron_id: the cron that asks for the run, by which clients and graphs know it.
             background: nobody waits for the run: in a rush it may begin a little later.
 
         Raises:
             InvalidRequest: a field cannot be used.
+            Forbidden: whoever asks may not.
             NotFound: no such thread or assistant.
             Conflict: the thread is busy, and the strategy is `reject`; or somebody was quicker to answer.
             QueueFull: no more runs may wait.
             Unavailable: Postgres cannot be reached; nothing was accepted, unless it went away in the middle and stayed away.
         """
-        self._check_room(body)
+        self._check_room(asking, body)
         rush = self._rush if background else None
         while True:
-            row = await self.row(run_id, thread_id, body, stateless=stateless, cron_id=cron_id)
+            row = await self.row(asking, run_id, thread_id, body, stateless=stateless, cron_id=cron_id)
             if protocol:
                 row.kwargs["protocol"] = True
             if asked_by is not None:
                 row.kwargs["asked_by"] = str(asked_by)
-            if identity is not None:
-                _authenticate(row.kwargs, identity)
             with nullcontext() if rush is None else rush.accepting():
                 created = await accept(self._runs, row)
             if not self.out_of_date(row, created.outcome):
                 return await self._accepted(row, created, rush)
 
     async def create_once(
-        self, body: BatchRun, key: RequestKey, *, identity: Identity | None = None, has_waited: bool = False
+        self, asking: Asking, body: BatchRun, key: RequestKey, *, has_waited: bool = False
     ) -> Requested:
         """Accept a run unless a request of this name was accepted before; then answer what that one made.
 
@@ -135,11 +142,9 @@ class Creation:
             InvalidRequest, NotFound, Conflict, QueueFull, Unavailable: as `create` does; no request of this name is kept.
         """
         if not has_waited:
-            self._check_room(body)
+            self._check_room(asking, body)
         while True:
-            row = await self._row_of_batch(body)
-            if identity is not None:
-                _authenticate(row.kwargs, identity)
+            row = await self._row_of_batch(asking, body)
             with postgres_errors("creating a run"):
                 requested = await self._runs.create_once(row, key)
             if requested.created is None:
@@ -157,17 +162,17 @@ class Creation:
         with postgres_errors("looking for a request"):
             return await self._runs.requested(key)
 
-    async def check(self, body: NewRun) -> Assistant:
+    async def check(self, asking: Asking, body: NewRun) -> Assistant:
         """The assistant of a run that could be made now; raises as `create` does, and makes nothing."""
-        assistant = await self._choice.choose(body.assistant_id)
+        assistant = await self._chosen(asking, body)
         self._checked_kwargs(body, assistant)
         return assistant
 
-    async def create_all(self, bodies: Sequence[BatchRun]) -> list[Run]:
+    async def create_all(self, asking: Asking, bodies: Sequence[BatchRun]) -> list[Run]:
         """Accept all of these runs in one transaction, in their order, or none of them. Raises as `create` does."""
-        self._check_room(*bodies)
+        self._check_room(asking, *bodies)
         while True:
-            rows = [await self._row_of_batch(body) for body in bodies]
+            rows = [await self._row_of_batch(asking, body) for body in bodies]
             # Two batches with threads in common must not wait for each other in a circle.
             ordered = sorted(rows, key=lambda row: row.thread_id)
             with postgres_errors("creating a batch of runs"):
@@ -176,13 +181,15 @@ class Creation:
             if not self.out_of_date(ordered[len(created) - 1], created[-1].outcome):
                 break
         _must_be_created(ordered[len(created) - 1], created[-1])
-        runs = {
-            row.run_id: await self._accepted(row, each) for row, each in zip(ordered, created, strict=True)
-        }
+        runs = {row.run_id: _must_be_created(row, each) for row, each in zip(ordered, created, strict=True)}
+        await self.announce_all((row, each.cancelled) for row, each in zip(ordered, created, strict=True))
+        for run in runs.values():
+            await self._schedule(run)
         return [runs[row.run_id] for row in rows]
 
     async def row(
         self,
+        asking: Asking,
         run_id: UUID,
         thread_id: UUID,
         body: NewRun,
@@ -196,9 +203,9 @@ class Creation:
             cron_id: as `create` has it.
 
         Raises:
-            InvalidRequest, NotFound, Unavailable: as `create` does.
+            InvalidRequest, Forbidden, NotFound, Unavailable: as `create` does.
         """
-        assistant = await self._choice.choose(body.assistant_id)
+        assistant = await self._chosen(asking, body)
         kwargs = self._checked_kwargs(body, assistant)
         ids = {"graph_id": assistant.graph_id, "assistant_id": str(assistant.assistant_id)}
         kwargs["config"]["configurable"] |= self._configurable()
@@ -207,7 +214,7 @@ class Creation:
         of_cron = {} if cron_id is None else {"cron_id": str(cron_id)}
         kwargs["config"]["configurable"] |= of_cron
         kwargs["config"]["metadata"] |= of_cron
-        return Row(
+        row = Row(
             run_id=run_id,
             thread_id=thread_id,
             assistant_id=assistant.assistant_id,
@@ -223,6 +230,14 @@ class Creation:
             stateless=stateless and body.on_completion != "keep",
             thread_ttl=self._default_ttl,
         )
+        row = await asking.may_run(row)
+        if self._approvals is not None:
+            await self._approvals.check_run(asking, row)
+        if self._priorities is None:
+            return row
+        known = None if stateless else thread_id
+        priority = await self._priorities.of_run(asking, assistant, row, known)
+        return msgspec.structs.replace(row, priority=priority)
 
     def out_of_date(self, row: Row, outcome: str) -> bool:
         """Whether the assistant has changed since it was remembered; it is read again then."""
@@ -236,6 +251,8 @@ class Creation:
         self._metrics.runs_created.inc()
         for each in cancelled:
             await self._cancellation.announce(each, row.strategy)
+        if self._priorities is not None:
+            await self._priorities.keep(row)
         if row.delay_secs is None:
             await (rush or self._first_wakeups).wake(row)
 
@@ -254,17 +271,25 @@ class Creation:
     async def _accepted(self, row: Row, created: Created, rush: Rush | None = None) -> Run:
         run = _must_be_created(row, created)
         await self.announce(row, created.cancelled, rush)
-        if run.not_before is not None:
-            await self._schedules.add(run, headers=self._trace())
+        await self._schedule(run)
         return run
 
-    def _check_room(self, *bodies: NewRun) -> None:
-        if self._room is not None:
-            self._room.check(*bodies)
+    async def _schedule(self, run: Run) -> None:
+        """Have NATS say when a delayed run comes due."""
+        if run.not_before is not None:
+            await self._schedules.add(run, headers=self._trace())
 
-    async def _row_of_batch(self, body: BatchRun) -> Row:
+    def _check_room(self, asking: Asking, *bodies: NewRun) -> None:
+        if self._room is not None:
+            self._room.check(asking.tenant, *bodies)
+
+    async def _chosen(self, asking: Asking, body: NewRun) -> Assistant:
+        scope = await asking.assistants(self._choice.id_of(body.assistant_id))
+        return await self._choice.choose(scope, body.assistant_id)
+
+    async def _row_of_batch(self, asking: Asking, body: BatchRun) -> Row:
         stateless = body.thread_id is None
-        return await self.row(new_id(), body.thread_id or new_id(), body, stateless=stateless)
+        return await self.row(asking, new_id(), body.thread_id or new_id(), body, stateless=stateless)
 
     def _checked_kwargs(self, body: NewRun, assistant: Assistant) -> dict[str, Any]:
         kwargs = _kwargs(body, assistant)
@@ -315,12 +340,6 @@ def _kwargs(body: NewRun, assistant: Assistant) -> dict[str, Any]:
         "feedback_keys": body.feedback_keys,
         **_tracer(body),
     }
-
-
-def _authenticate(kwargs: dict[str, Any], identity: Identity) -> None:
-    """Say who asks; marked, since over HTTP a request can still write these keys into its config itself."""
-    kwargs["config"]["configurable"] |= configurable(identity)
-    kwargs["authenticated"] = True
 
 
 def _tracer(body: NewRun) -> dict[str, Any]:

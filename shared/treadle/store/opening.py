@@ -14,6 +14,7 @@ from treadle.graphs.custom import open_custom
 from treadle.model import Run
 from treadle.store.embedding import dims_of, make_embeddings
 from treadle.store.postgres import PostgresStore
+from treadle.store.tenancy import in_tenant
 from treadle.store.vectors import set_up_vectors
 
 log = logging.getLogger(__name__)
@@ -48,5 +49,6 @@ async def open_store(config: Config, pool: ConnectionPool, dsn: str) -> AsyncGen
 
 
 def store_of_run(store: BaseStore, run: Run) -> BaseStore:
-    """The store for an attempt of a run. One of the user's own is another database: it cannot be fenced."""
-    return store.fenced(run.run_id, run.attempt) if isinstance(store, PostgresStore) else store
+    """The store for an attempt of a run, as its tenant sees it. One of the user's own is another database: it cannot be fenced."""
+    fenced = store.fenced(run.run_id, run.attempt) if isinstance(store, PostgresStore) else store
+    return in_tenant(fenced, run.tenant)

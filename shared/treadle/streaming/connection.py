@@ -16,12 +16,16 @@ from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError
 
+from treadle import readable
+from treadle.errors import ConfigError
 from treadle.patience import OK, Tell, nobody
 
 log = logging.getLogger(__name__)
 
 CONNECT_TIMEOUT_SECS = 2.0
 ANSWER_TIMEOUT_SECS = 5.0
+
+FILES = ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile")
 
 # What a call raises when Redis is away or cannot do its work now.
 AWAY = (RedisError, OSError)
@@ -34,8 +38,23 @@ def connect(url: str) -> Redis:
     bound how long it waits for an answer: `answered` does. The library's own bound sends each command through
     `asyncio.wait_for`, which up to Python 3.11 swallows a cancellation that comes while the command goes out
     (bpo-42130), and then a shutdown waits for ever.
+
+    Raises:
+        ConfigError: the address cannot be understood, or a certificate that it names cannot be read.
     """
     options: dict[str, Any] = {} if url.startswith("unix:") else {"socket_keepalive": True}
+    try:
+        readable.check_parameters("REDIS_URI", url, FILES)
+        return _client(url, options)
+    except ValueError:
+        # Its text may hold what stands where a port should: part of a password.
+        raise ConfigError(
+            "REDIS_URI cannot be understood. In a user's name or password, write `@ : / ? # [ ] %` as %40 %3A %2F "
+            "%3F %23 %5B %5D %25."
+        ) from None
+
+
+def _client(url: str, options: dict[str, Any]) -> Redis:
     return Redis.from_url(  # pyright: ignore[reportUnknownMemberType]
         url,
         retry=Retry(NoBackoff(), 0),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from typing import Any, Protocol, Self
@@ -47,7 +48,8 @@ class EventHub:
     Args:
         queue_bytes: what a watcher who is slower than its run keeps in memory; then it reads from the Stream. It is less where
             many runs are watched.
-        rest_secs: for how long the rest of a run that has ended is asked for while Redis is away.
+        rest_secs: for how long the rest of a run that has ended is asked for while Redis is away: so long after the run ended,
+            and so long after Redis went. So runs that end during one outage are waited for side by side.
     """
 
     def __init__(self, redis: Redis, *, queue_bytes: int = QUEUE_BYTES, rest_secs: float = REST_SECS) -> None:
@@ -95,7 +97,6 @@ class EventHub:
             live_only=live_only,
             new=new,
             queue_bytes=self._share,
-            rest_secs=self._rest_secs,
         )
         async with self._watching(subscription):
             if self.connected:
@@ -115,9 +116,8 @@ class EventHub:
             live_only=False,
             new=False,
             queue_bytes=self._share,
-            rest_secs=self._rest_secs,
         )
-        subscription.close(end)
+        subscription.close(end, self._rest(math.inf))
         return subscription
 
     @asynccontextmanager
@@ -130,7 +130,7 @@ class EventHub:
         async with self._watching(news):
             yield news
 
-    def end(self, run_id: UUID | str, payload: dict[str, Any]) -> None:
+    def end(self, run_id: UUID | str, payload: dict[str, Any], secs_ago: float = 0.0) -> None:
         """The run has ended, as Postgres says: its subscriptions here read what the Stream still has, then end.
 
         For an end marker that is overdue: the worker announces the end after it has committed it, so for a while
@@ -138,7 +138,11 @@ class EventHub:
         """
         if (channel := self._channels.get(live_channel(run_id))) is not None:
             for watcher in channel.watchers:
-                watcher.close(payload)
+                watcher.close(payload, self._rest(secs_ago))
+
+    def _rest(self, ended_secs: float) -> float:
+        """For how long the rest of a run that ended so long ago is asked for yet, if Redis is away."""
+        return max(0.0, self._rest_secs - min(ended_secs, self._link.away_secs))
 
     def _share(self) -> int:
         """What the watchers of one run may keep now."""
@@ -266,7 +270,7 @@ class _Watcher(Protocol):
     def offer(self, batch: Batch) -> None: ...
     def subscribed(self) -> None: ...
     def unreachable(self) -> None: ...
-    def close(self, end: dict[str, Any]) -> None: ...
+    def close(self, end: dict[str, Any], rest_secs: float) -> None: ...
 
 
 class _Channel:

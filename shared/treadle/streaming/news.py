@@ -77,5 +77,5 @@ class ThreadNews:
     def unreachable(self) -> None:
         """Redis is away: Postgres is asked from time to time."""
 
-    def close(self, end: dict[str, Any]) -> None:
+    def close(self, end: dict[str, Any], rest_secs: float) -> None:
         """A thread does not end."""

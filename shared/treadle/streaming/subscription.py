@@ -36,7 +36,6 @@ class Subscription:
         live_only: bool,
         new: bool,
         queue_bytes: Callable[[], int],
-        rest_secs: float,
     ) -> None:
         self.run_id = run_id
         self.channel = live_channel(run_id)
@@ -47,7 +46,7 @@ class Subscription:
         self._joins = after is None and not new
         self._new = new
         self._queue_bytes = queue_bytes
-        self._rest_secs = 0.0 if live_only else rest_secs
+        self._wants_rest = not live_only
         self.queued_bytes = 0
         """What has arrived live and was not taken yet."""
         self._queue: deque[Batch] = deque()
@@ -129,11 +128,11 @@ class Subscription:
         """Redis is away: even a new run may have events by the time it is back."""
         self._new = False
 
-    def close(self, end: dict[str, Any]) -> None:
-        """The run has ended: give what the Stream still has, then end. A Redis that is away is asked again for a while."""
+    def close(self, end: dict[str, Any], rest_secs: float) -> None:
+        """The run has ended: give what the Stream still has, then end. A Redis that is away is asked again for so long."""
         if self._closing is None:
             self._closing = end
-            self._closing_by = time.monotonic() + self._rest_secs
+            self._closing_by = time.monotonic() + (rest_secs if self._wants_rest else 0.0)
             self._fall_behind()
 
     # Between the two.
@@ -185,13 +184,16 @@ class Subscription:
         return events
 
     async def _read_failed(self, error: Exception) -> None:
-        if self._closing is not None and time.monotonic() >= self._closing_by:
+        delay = self._backoff.delay()
+        if self._closing is not None:
+            delay = min(delay, self._closing_by - time.monotonic())
+        if delay <= 0:
             return  # the run has ended, and this was the last attempt to read more of it
         log.debug("run %s: its events cannot be read now: %s", self.run_id, error)
         self._fall_behind()
         self._wake.clear()
         try:
-            async with asyncio.timeout(self._backoff.delay()):
+            async with asyncio.timeout(delay):
                 await self._wake.wait()
         except TimeoutError:
             return

@@ -41,6 +41,8 @@ ROUTED: Final = (
 QUIET: Final = ("httpx", "httpcore", "urllib3", "asyncio", "mcp", "sse_starlette")
 # It shows clients' mistakes with tracebacks. What is ours to mend is logged where it is answered.
 SILENT: Final = ("a2a",)
+# Asyncio's, at each end of a connection that began without TLS and went on with it, as those of NATS do. It means nothing.
+MEANINGLESS: Final = "returning true from eof_received() has no effect when using ssl"
 
 _EMPTY: Final[Mapping[str, str | int]] = {}
 _bound: ContextVar[Mapping[str, str | int]] = ContextVar("treadle_log_fields", default=_EMPTY)
@@ -88,6 +90,7 @@ def setup_logging(
     out = sys.stderr if stream is None else stream
     terminal = out.isatty()
     handler = _Handler(out)
+    handler.addFilter(lambda record: record.msg != MEANINGLESS)
     handler.setFormatter(
         JsonFormatter(service)
         if format == "json" or (format == "auto" and not terminal)

@@ -48,6 +48,8 @@ Duty: TypeAlias = Literal[
     "leaseless",
     "webhook",
     "delay",
+    "turns",
+    "needless_turns",
     "cron",
     "run_events",
     "expire",
@@ -58,9 +60,10 @@ Duty: TypeAlias = Literal[
     "forget_webhooks",
     "forget_dead_letters",
     "forget_runs",
+    "forget_audit",
 ]
 """untold: pending runs that no worker seems to know of; leaseless: running ones whose worker is gone; webhook: those that
-were not delivered; expire to the last: removals, which docs/retention.md lists."""
+were not delivered; turns: runs whose tenant's turn it is, needless_turns: rows of such that need none any more; expire to the last: removals, which docs/retention.md lists."""
 TickOutcome: TypeAlias = Literal["made", "refused", "skipped"]
 """refused: its run cannot be made; skipped: it was missed, and its cron skips those."""
 RequestOutcome: TypeAlias = Literal["accepted", "repeated", "refused", "postponed"]
@@ -69,9 +72,9 @@ postponed: it comes again."""
 WebhookVerdict: TypeAlias = Literal["delivered", "retry", "refused", "failed"]
 """What came of an attempt to deliver a webhook; refused: its address is forbidden; failed: it is given up."""
 
-Limit: TypeAlias = Literal["queue", "requests", "connections"]
+Limit: TypeAlias = Literal["queue", "requests", "connections", "streams"]
 """What a request was turned away by: TREADLE_MAX_PENDING_RUNS, TREADLE_HTTP_MAX_REQUESTS or TREADLE_NATS_MAX_REQUESTS,
-TREADLE_DB_POOL_WAIT_SECS."""
+TREADLE_DB_POOL_WAIT_SECS, TREADLE_MAX_STREAMS_PER_CLIENT."""
 
 BUCKETS: Final = (
     *(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5),

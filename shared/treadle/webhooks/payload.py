@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Any, cast
+from typing import Any
 
 from treadle import json
-from treadle.model import PRIVATE_KWARGS
+from treadle.wire.shown import shown_kwargs
 
 # As the API shows a run.
 SHOWN = ("run_id", "thread_id", "assistant_id", "metadata", "status", "kwargs", "multitask_strategy")
@@ -24,8 +24,7 @@ def payload(run: dict[str, Any], values: Any, sent_at: datetime) -> bytes:
         run: the row as Postgres wrote it down when the run ended.
     """
     shown = {name: run[name] for name in SHOWN}
-    kwargs = cast("dict[str, Any]", run["kwargs"])
-    shown["kwargs"] = {name: value for name, value in kwargs.items() if name not in PRIVATE_KWARGS}
+    shown["kwargs"] = shown_kwargs(run["kwargs"])
     told = {
         **shown,
         "created_at": _moment(run["created_at"]),

@@ -5,6 +5,8 @@ A URL is judged when a run asks for it, as far as can be told from it; an addres
 
 from __future__ import annotations
 
+import re
+import socket
 from collections.abc import Iterator, Sequence
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 
@@ -20,9 +22,16 @@ MAX_URL_LENGTH = 8192
 MAX_PORT = 65535
 DEFAULT_PORTS = {"http": 80, "https": 443}
 LOOPBACK = (ip_network("127.0.0.0/8"), ip_network("::1/128"))
-# RFC 6052: an IPv4 address at the end of an IPv6 one. RFC 8215: the same, for translators of one's own.
+# RFC 6052: an IPv4 address at the end of an IPv6 one.
 NAT64 = IPv6Network("64:ff9b::/96")
-LOCAL_NAT64 = IPv6Network("64:ff9b:1::/48")
+# RFC 4291: what else begins otherwise is nobody's public address, such as an IPv4 address behind zeros, or after `ffff:0`.
+GLOBAL_UNICAST = IPv6Network("2000::/3")
+# Azure's machines find what it keeps for them at a public address.
+CLOUD = IPv4Address("168.63.129.16")
+# How `inet_aton` takes addresses: 127.1, 0x7f.1, 2130706433.
+NUMBERS = re.compile(r"[0-9a-fx.]+")
+# RFC 1035, in characters.
+MAX_NAME, MAX_LABEL = 253, 63
 
 
 class WebhookPolicy:
@@ -78,7 +87,7 @@ class WebhookPolicy:
         if domains and not any(_matches(host, domain.lower()) for domain in domains):
             raise _refused(f"{host} is not among the hosts that `webhooks.url.allowed_domains` allows")
         literal = _literal(host)
-        if literal is None and "%" in host:
+        if literal is None and not _is_name(host):
             raise _refused(f"{host} is not the name of a host")
         if literal is not None and (reason := self.refusal(literal)):
             raise _refused(reason)
@@ -106,8 +115,11 @@ def _refused(reason: str) -> InvalidRequest:
 def _parsed(text: str) -> httpx.URL:
     try:
         return httpx.URL(text)
-    except httpx.InvalidURL as error:
-        raise _refused(f"it is not a URL: {error}") from error
+    except httpx.InvalidURL:
+        # Its text may hold what stands where a port should: part of a password.
+        raise _refused(
+            "it is not a URL; in a user's name or password write `@ : / ? # [ ] %` as %40 %3A %2F %3F %23 %5B %5D %25"
+        ) from None
 
 
 def _matches(host: str, pattern: str) -> bool:
@@ -122,7 +134,22 @@ def _literal(host: str) -> str | None:
     try:
         return str(ip_address(host))
     except ValueError:
+        return _numeric(host)
+
+
+def _numeric(host: str) -> str | None:
+    """What every resolver takes for an IPv4 address without asking anybody, however it is written."""
+    if not NUMBERS.fullmatch(host):
         return None
+    try:
+        return socket.inet_ntoa(socket.inet_aton(host))
+    except OSError:
+        return None
+
+
+def _is_name(host: str) -> bool:
+    labels = host.split(".")
+    return len(host) <= MAX_NAME and "%" not in host and all(0 < len(label) <= MAX_LABEL for label in labels)
 
 
 def _meant(address: Address) -> Iterator[Address]:
@@ -140,13 +167,19 @@ def _meant(address: Address) -> Iterator[Address]:
 
 def _kind(address: Address) -> str | None:
     """What an address is that is not public."""
-    if address.is_loopback:
-        return "a loopback address"
-    if address.is_link_local:
-        return "a link-local address"
-    if address.is_unspecified:
-        return "an unspecified address"
-    if address.is_multicast:
-        return "a multicast address"
-    local = isinstance(address, IPv6Address) and (address.is_site_local or address in LOCAL_NAT64)
-    return "a private or reserved address" if local or not address.is_global else None
+    kinds = {
+        "a loopback address": address.is_loopback,
+        "a link-local address": address.is_link_local,
+        "an unspecified address": address.is_unspecified,
+        "a multicast address": address.is_multicast,
+        "the address of a cloud's own services": address == CLOUD,
+        "a private or reserved address": not _is_public(address),
+    }
+    return next((kind for kind, it_is in kinds.items() if it_is), None)
+
+
+def _is_public(address: Address) -> bool:
+    if isinstance(address, IPv4Address):
+        return address.is_global
+    # What an address of a translator stands for is judged by itself.
+    return address in NAT64 or (address in GLOBAL_UNICAST and address.is_global)

@@ -9,6 +9,7 @@ from typing import Any, Literal, TypeVar, get_args, get_origin
 import msgspec
 
 from treadle.errors import InvalidRequest
+from treadle.wire.limits import BodyLimits
 
 T = TypeVar("T")
 
@@ -16,17 +17,17 @@ T = TypeVar("T")
 _PLACE = re.compile(r" - at `\$(?:\.(.+)|(\[.+))`$")
 
 
-def read_body(data: bytes, kind: type[T]) -> T:
+def read_body(data: bytes, kind: type[T], limits: BodyLimits) -> T:
     """A body as its type; numbers and booleans may be given as text, as over HTTP.
 
     Raises:
-        InvalidRequest: it is no JSON, or a field cannot be used; the message names it.
+        InvalidRequest: it is no JSON, holds too much, or a field cannot be used; the message names it.
     """
     if not data:
         raise InvalidRequest("Invalid JSON in request body: it is empty")
     try:
-        value = msgspec.json.decode(data)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        value = limits.read(data)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise InvalidRequest(f"Invalid JSON in request body: {error}") from None
     try:
         return msgspec.convert(value, kind, strict=False, str_keys=True)

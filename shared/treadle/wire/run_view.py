@@ -7,8 +7,9 @@ from uuid import UUID
 
 from msgspec import Struct
 
-from treadle.model import PRIVATE_KWARGS, Run
+from treadle.model import Run
 from treadle.wire.moments import moment
+from treadle.wire.shown import shown_kwargs
 
 RunField = Literal[
     "run_id",
@@ -43,7 +44,7 @@ def run_view(run: Run) -> RunView:
         assistant_id=run.assistant_id,
         metadata=run.metadata,
         status=run.status.value,
-        kwargs={name: value for name, value in run.kwargs.items() if name not in PRIVATE_KWARGS},
+        kwargs=shown_kwargs(run.kwargs),
         multitask_strategy=run.multitask_strategy.value,
         created_at=moment(run.created_at),
         updated_at=moment(run.updated_at),

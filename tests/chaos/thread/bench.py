@@ -18,17 +18,21 @@ from treadle.db.assistants import Assistants
 from treadle.db.pool import Pool, connect_pool
 from treadle.db.queue import Queue
 from treadle.db.runs import Lease, Runs
+from treadle.db.scope import EVERYWHERE
 from treadle.db.threads import Threads
+from treadle.db.together import Maker
 from treadle.dev.servers import Servers
 from treadle.messaging.connection import Nats
 from treadle.messaging.delays import Schedules
 from treadle.messaging.inbox import Inbox
 from treadle.messaging.subjects import RUNS_STREAM
 from treadle.messaging.wakeups import Delivery, WakeupPublisher, ensure_consumer, ensure_stream, wakeup_inbox
+from treadle.model import DEFAULT_TENANT
 from treadle.operations.assistants import AssistantChoice
 from treadle.operations.cancel import Cancellation
 from treadle.operations.create import Creation
 from treadle.operations.first_wakeups import FirstWakeups
+from treadle.operations.wakeups import Wakeups
 from treadle.streaming import StreamLimits, connect
 from treadle.telemetry.metrics import Metrics
 from treadle.telemetry.tracing import Tracing
@@ -97,7 +101,7 @@ class Bench:
         """Begin with an empty thread."""
         self.thread_id = uuid4()
         self.begun.clear()
-        await self.threads.create(self.thread_id, {})
+        await self.threads.create(Maker(DEFAULT_TENANT), self.thread_id, {})
         return self.thread_id
 
     async def let_pass(self, secs: float) -> None:
@@ -127,7 +131,7 @@ class Bench:
 
     async def clear_away(self) -> None:
         """Leave nothing of this thread to the next."""
-        await self.threads.delete([self.thread_id])
+        await self.threads.delete(EVERYWHERE, [self.thread_id])
         for table in ("run_event", "webhook", "dead_letter"):
             await self.pool.execute(f"delete from treadle.{table} where thread_id = $1", self.thread_id)
         await self.nats.client.jetstream().purge_stream(RUNS_STREAM)
@@ -156,7 +160,7 @@ async def open_bench(servers: Servers) -> AsyncGenerator[Bench]:
         creation = Creation(
             AssistantChoice({GRAPH_ID}, Assistants(pool)),
             runs,
-            FirstWakeups(publisher, metrics, Tracing()),
+            FirstWakeups(Wakeups(publisher, None), metrics, Tracing()),
             Schedules(connection, 1, wanted=False),
             Cancellation(runs, redis, StreamLimits()),
             WebhookPolicy(None),

@@ -15,9 +15,11 @@ from tests.chaos.thread.graph import GRAPH_ID
 from tests.chaos.thread.hand import decoded, error_of
 from tests.chaos.thread.model import Answer, Claimant, Left, ModelRun, ThreadModel
 from treadle.db.runs import HEARTBEAT, Claim, Lease, Outcome
+from treadle.db.scope import EVERYWHERE
 from treadle.errors import Conflict
 from treadle.messaging.wakeups import Delivery
 from treadle.model import CancelAction, MultitaskStrategy, Run
+from treadle.operations.asking import Asking
 from treadle.wire.runs import Command, NewRun
 
 WEBHOOK = "https://example.com/webhook"
@@ -58,7 +60,7 @@ class Create:
             **given,
         )
         try:
-            await bench.creation.create(self.run_id, bench.thread_id, body, stateless=False)
+            await bench.creation.create(Asking(), self.run_id, bench.thread_id, body, stateless=False)
         except Conflict:
             return "refused"
         return "created"
@@ -74,7 +76,9 @@ class Cancel:
     action: str
 
     async def act(self, bench: Bench) -> str:
-        cancelled = await bench.runs.cancel(bench.thread_id, self.run_id, CancelAction(self.action))
+        cancelled = await bench.runs.cancel(
+            EVERYWHERE, bench.thread_id, self.run_id, CancelAction(self.action)
+        )
         return cancelled.outcome
 
     def expect(self, model: ThreadModel) -> str:
@@ -86,7 +90,7 @@ class DeleteRun:
     run_id: UUID
 
     async def act(self, bench: Bench) -> str:
-        return await bench.runs.delete(bench.thread_id, self.run_id)
+        return await bench.runs.delete(EVERYWHERE, bench.thread_id, self.run_id)
 
     def expect(self, model: ThreadModel) -> str:
         return model.delete_run(self.run_id)

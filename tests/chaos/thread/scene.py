@@ -19,6 +19,7 @@ from tests.chaos.thread.serial import serial
 from tests.chaos.thread.wakeups import Wakeups
 from treadle.checkpoint.state import interrupts_of, readable_state
 from treadle.db.runs import Lease
+from treadle.db.scope import EVERYWHERE
 from treadle.messaging.wakeups import Delivery, Source
 from treadle.model import Run
 from treadle_scheduler.sweeper import Leaseless, Untold, Waking
@@ -265,7 +266,7 @@ class Scene:
         await self._tell(self.model.next.run_id, Source.SWEEPER, nonce)
 
     async def _tell(self, run_id: UUID, source: Source, nonce: str) -> None:
-        run = await self.bench.runs.get(self.bench.thread_id, run_id)
+        run = await self.bench.runs.get(EVERYWHERE, self.bench.thread_id, run_id)
         assert run is not None
         sent = await self.bench.publisher.send(run, source, nonce=nonce)
         assert sent is not None

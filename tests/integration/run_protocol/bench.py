@@ -12,6 +12,7 @@ from treadle.db.new_run import NewRun
 from treadle.db.pool import Pool
 from treadle.db.queue import Queue
 from treadle.db.runs import Claim, Created, Lease, Outcome, Runs
+from treadle.db.scope import EVERYWHERE
 from treadle.db.threads import Threads
 from treadle.model import CancelAction, MultitaskStrategy, Run, RunStatus, Thread
 
@@ -79,7 +80,7 @@ class Bench:
         return await self.runs.hand_back(run)
 
     async def cancel(self, run: Run, action: CancelAction = CancelAction.INTERRUPT) -> tuple[str, str | None]:
-        cancelled = await self.runs.cancel(self.thread_id, run.run_id, action)
+        cancelled = await self.runs.cancel(EVERYWHERE, self.thread_id, run.run_id, action)
         return cancelled.outcome, cancelled.status
 
     async def end_lease(self, run: Run) -> None:
@@ -93,14 +94,14 @@ class Bench:
         await self.pool.execute(past, run.run_id)
 
     async def row(self, run: Run) -> Run | None:
-        return await self.runs.get(self.thread_id, run.run_id)
+        return await self.runs.get(EVERYWHERE, self.thread_id, run.run_id)
 
     async def status(self, run: Run) -> RunStatus | None:
         row = await self.row(run)
         return None if row is None else row.status
 
     async def thread(self) -> Thread:
-        thread = await self.threads.get(self.thread_id)
+        thread = await self.threads.get(EVERYWHERE, self.thread_id)
         assert thread is not None
         return thread
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.integration.run_protocol.bench import Bench, ended, taken
+from treadle.db.scope import EVERYWHERE
 from treadle.model import MultitaskStrategy
 
 
@@ -31,7 +32,7 @@ async def test_reject_accepts_nothing_while_a_run_is_pending_or_running(bench: B
     running = await bench.claimed()
     assert (await bench.ask(MultitaskStrategy.REJECT)).outcome == "busy"
 
-    assert len(await bench.runs.of_thread(bench.thread_id)) == 1
+    assert len(await bench.runs.of_thread(EVERYWHERE, bench.thread_id)) == 1
     assert (await bench.thread()).updated_at == before.updated_at
     await bench.finish(running)
     assert (await bench.ask(MultitaskStrategy.REJECT)).outcome == "created"

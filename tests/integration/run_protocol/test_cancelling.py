@@ -10,6 +10,7 @@ import pytest
 
 from tests.integration.run_protocol.bench import SUCCESS, Bench, ended, taken
 from treadle.db.runs import HEARTBEAT, Outcome
+from treadle.db.scope import EVERYWHERE
 from treadle.model import CancelAction, MultitaskStrategy
 
 
@@ -107,5 +108,9 @@ async def test_an_ended_run_and_an_unknown_one_cannot_be_cancelled(bench: Bench)
     await bench.finish(await bench.claimed())
 
     assert await bench.cancel(run) == ("finished", "success")
-    assert (await bench.runs.cancel(bench.thread_id, uuid4(), CancelAction.INTERRUPT)).outcome == "not_found"
-    assert (await bench.runs.cancel(uuid4(), run.run_id, CancelAction.INTERRUPT)).outcome == "not_found"
+    assert (
+        await bench.runs.cancel(EVERYWHERE, bench.thread_id, uuid4(), CancelAction.INTERRUPT)
+    ).outcome == "not_found"
+    assert (
+        await bench.runs.cancel(EVERYWHERE, uuid4(), run.run_id, CancelAction.INTERRUPT)
+    ).outcome == "not_found"

@@ -14,6 +14,7 @@ from tests.integration.run_protocol.bench import Bench, ended, taken
 from treadle.checkpoint.fenced import FencedSaver
 from treadle.checkpoint.pool import ConnectionPool
 from treadle.db.runs import Progress
+from treadle.db.scope import EVERYWHERE
 from treadle.model import CancelAction, Run
 
 
@@ -79,7 +80,7 @@ async def test_removing_a_run_keeps_the_values_that_a_running_one_has_read(
     read = await reader.aget_tuple(at(bench))
     assert read is not None
 
-    await bench.runs.delete(bench.thread_id, first.run_id)
+    await bench.runs.delete(EVERYWHERE, bench.thread_id, first.run_id)
     await bench.cancel(third, CancelAction.ROLLBACK)
     saver = FencedSaver(checkpoints, bench.pool, running.run_id, running.attempt)
     written = await saver.aput(at(bench, None, running), {**read.checkpoint, "id": "2"}, {"step": 2}, {})
@@ -173,7 +174,7 @@ async def test_a_removed_thread_leaves_nothing(bench: Bench, checkpoints: Connec
     run = await bench.claimed()
     await execute(bench, checkpoints, run, "1")
 
-    assert await bench.threads.delete([bench.thread_id, uuid4()]) == [bench.thread_id]
+    assert await bench.threads.delete(EVERYWHERE, [bench.thread_id, uuid4()]) == [bench.thread_id]
 
     tables = (
         "treadle.thread",
@@ -186,7 +187,7 @@ async def test_a_removed_thread_leaves_nothing(bench: Bench, checkpoints: Connec
     assert [await bench.pool.fetchval(f"select count(*) from {table}") for table in tables] == [0] * len(
         tables
     )
-    assert await bench.threads.delete([bench.thread_id]) == []
+    assert await bench.threads.delete(EVERYWHERE, [bench.thread_id]) == []
 
 
 async def test_an_ended_run_can_be_removed_with_its_checkpoints_and_a_living_one_not(
@@ -195,11 +196,11 @@ async def test_an_ended_run_can_be_removed_with_its_checkpoints_and_a_living_one
     await bench.create()
     run = await bench.claimed()
     await execute(bench, checkpoints, run, "1")
-    assert await bench.runs.delete(bench.thread_id, run.run_id) == "active"
+    assert await bench.runs.delete(EVERYWHERE, bench.thread_id, run.run_id) == "active"
 
     await bench.finish(run)
 
-    assert await bench.runs.delete(bench.thread_id, run.run_id) == "deleted"
+    assert await bench.runs.delete(EVERYWHERE, bench.thread_id, run.run_id) == "deleted"
     assert await bench.row(run) is None
     assert await AsyncPostgresSaver(checkpoints).aget_tuple(at(bench)) is None
-    assert await bench.runs.delete(bench.thread_id, run.run_id) == "not_found"
+    assert await bench.runs.delete(EVERYWHERE, bench.thread_id, run.run_id) == "not_found"

@@ -11,14 +11,15 @@ import pytest
 from tests.integration.run_protocol.bench import Bench, held
 from treadle.db.new_run import NewRun
 from treadle.db.runs import Created
-from treadle.db.together import LARGE_BYTES
-from treadle.model import MultitaskStrategy
+from treadle.db.scope import EVERYWHERE
+from treadle.db.together import LARGE_BYTES, Maker
+from treadle.model import DEFAULT_TENANT, MultitaskStrategy
 
 LOCK = "select from treadle.thread where thread_id = $1 for no key update"
 
 
 async def new_thread(bench: Bench) -> UUID:
-    thread = await bench.threads.create(uuid4(), {})
+    thread = await bench.threads.create(Maker(DEFAULT_TENANT), uuid4(), {})
     assert thread is not None
     return thread.thread_id
 
@@ -49,7 +50,7 @@ async def test_runs_of_one_moment_share_a_transaction_and_keep_what_is_their_own
         assert made.run is not None
         assert (made.run.run_id, made.run.thread_id) == (asked.run_id, asked.thread_id)
         assert made.run.kwargs == asked.kwargs
-        assert await bench.runs.get(asked.thread_id, asked.run_id) == made.run
+        assert await bench.runs.get(EVERYWHERE, asked.thread_id, asked.run_id) == made.run
 
 
 async def test_runs_of_one_thread_are_accepted_in_the_order_in_which_they_came(bench: Bench) -> None:
@@ -90,7 +91,7 @@ async def test_a_run_that_cannot_be_made_leaves_the_others_alone(bench: Bench) -
 
     assert isinstance(results[1], asyncpg.UniqueViolationError)
     for asked in new:
-        assert await bench.runs.get(asked.thread_id, asked.run_id) is not None
+        assert await bench.runs.get(EVERYWHERE, asked.thread_id, asked.run_id) is not None
 
 
 async def test_a_locked_thread_holds_up_only_its_own_run(bench: Bench) -> None:
@@ -136,9 +137,9 @@ async def test_runs_that_are_read_together_are_each_their_own(bench: Bench) -> N
     runs = [await bench.create(thread_id=uuid4(), kwargs={"input": number}) for number in range(3)]
 
     found = await asyncio.gather(
-        *(bench.runs.get(run.thread_id, run.run_id) for run in runs),
-        bench.runs.get(runs[0].thread_id, runs[1].run_id),
-        bench.runs.get(runs[0].thread_id, runs[0].run_id),
+        *(bench.runs.get(EVERYWHERE, run.thread_id, run.run_id) for run in runs),
+        bench.runs.get(EVERYWHERE, runs[0].thread_id, runs[1].run_id),
+        bench.runs.get(EVERYWHERE, runs[0].thread_id, runs[0].run_id),
     )
 
     assert found == [*runs, None, runs[0]]

@@ -14,6 +14,7 @@ from treadle import json
 from treadle.db.new_run import NewRun
 from treadle.db.queue import WaitingPlace
 from treadle.db.runs import CREATE, FINISH, Outcome
+from treadle.db.scope import EVERYWHERE
 from treadle.model import CancelAction
 
 
@@ -140,7 +141,7 @@ def arguments_of(new: NewRun) -> list[Any]:
     """A run as the parameters of CREATE."""
     return [
         new.run_id, new.thread_id, new.assistant_id, new.graph_id, new.kwargs, "{}", new.strategy,
-        new.if_not_exists, None, new.route, new.stateless, "{}", "{}", None, *new.lifetime,
+        new.if_not_exists, None, new.route, new.stateless, "{}", "{}", None, *new.lifetime, *new.scope,
     ]  # fmt: skip
 
 
@@ -222,15 +223,15 @@ async def test_the_thread_of_a_stateless_run_is_hidden_when_it_ends_but_its_resu
 
     await bench.finish(await bench.claimed())
 
-    assert await bench.threads.get(bench.thread_id) is None
+    assert await bench.threads.get(EVERYWHERE, bench.thread_id) is None
     assert await bench.row(run) is None
-    kept = await bench.runs.get(bench.thread_id, run.run_id, gone=True)
+    kept = await bench.runs.get(EVERYWHERE, bench.thread_id, run.run_id, gone=True)
     assert kept is not None
     assert kept.output == {"a": 1}
     assert (await bench.ask(if_not_exists="create")).outcome == "thread_not_found"
     assert await bench.threads.forget_gone(60, 10) == 0
     assert await bench.threads.forget_gone(0, 10) == 1
-    assert await bench.runs.get(bench.thread_id, run.run_id, gone=True) is None
+    assert await bench.runs.get(EVERYWHERE, bench.thread_id, run.run_id, gone=True) is None
 
 
 async def test_who_waits_learns_which_runs_are_over(bench: Bench) -> None:

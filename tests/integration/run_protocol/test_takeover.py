@@ -11,6 +11,7 @@ import pytest
 
 from tests.integration.run_protocol.bench import Bench, ended, held, taken
 from treadle.db.runs import HEARTBEAT, Claim
+from treadle.db.scope import EVERYWHERE
 from treadle.model import Run
 
 
@@ -117,7 +118,7 @@ async def test_an_attempt_whose_run_ended_or_is_gone_changes_nothing(
     await bench.finish(run)
     assert (await step(bench, run)).outcome == "fenced"
 
-    await bench.threads.delete([bench.thread_id])
+    await bench.threads.delete(EVERYWHERE, [bench.thread_id])
     assert (await step(bench, run)).outcome == "fenced"
 
 

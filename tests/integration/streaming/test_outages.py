@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, aclosing
 from typing import Any, cast
 from uuid import UUID, uuid4
 
@@ -177,6 +177,39 @@ async def test_whoever_is_cut_off_from_redis_as_a_run_ends_gets_the_rest_of_it(
             await eventually(lambda: network.asked > asked + 3)
             assert not reading.done()
         assert ids(await reading) == numbered(1, range(1, 4))
+
+
+async def test_what_is_kept_of_a_run_is_read_once_redis_can_be_reached_again(
+    valkey: EmbeddedValkey, publisher: EventPublisher, run_id: UUID
+) -> None:
+    network = Proxy(lambda: valkey.url)
+    writer = publisher.writer(run_id, 1, held)
+    write(writer, 3)
+    await writer.close(SUCCESS)
+    async with network.listening(), asyncio.timeout(PATIENCE_SECS):
+        client = connect(network.url)
+        async with aclosing(client), EventHub(client, rest_secs=PATIENCE_SECS) as hub:
+            async with network.turned(Plain.CUT):
+                await eventually(lambda: not hub.connected)
+                reading = asyncio.create_task(rest(hub.kept(run_id, SUCCESS)))
+                asked = network.asked
+                await eventually(lambda: network.asked > asked + 3)
+                assert not reading.done()
+            assert ids(await reading) == numbered(1, range(3))
+
+
+async def test_runs_that_ended_in_an_outage_are_waited_for_side_by_side(own_valkey: EmbeddedValkey) -> None:
+    rest_secs = 3.0
+    async with both_ends(own_valkey, rest_secs=rest_secs) as (_, hub):
+        await kill(own_valkey)
+        await eventually(lambda: not hub.connected)
+        began = time.monotonic()
+        for _ in range(5):
+            assert await rest(hub.kept(uuid4(), SUCCESS)) == []
+            async with hub.watch(run_id := uuid4()) as subscription:
+                hub.end(run_id, SUCCESS, secs_ago=rest_secs)
+                assert await rest(subscription) == []
+        assert time.monotonic() - began < 2 * rest_secs
 
 
 async def test_events_that_were_dropped_leave_no_gap_in_the_ids(

@@ -21,33 +21,35 @@ from a2a.utils.errors import TaskNotCancelableError, UnsupportedOperationError
 
 from treadle import json
 from treadle.db.pool import postgres_errors
-from treadle.db.tasks import TaskRuns
+from treadle.db.scope import Scope
 from treadle.errors import Conflict, NotFound
+from treadle.identity.caller import Permission
 from treadle.model import Assistant, CancelAction, Run
-from treadle.operations.cancel import Cancellation
 from treadle.patience import patiently
 from treadle.streaming import Event as RunEvent
 from treadle.wire.runs import StreamMode
+from treadle_api.a2a.endpoint import Sources
 from treadle_api.a2a.ids import TaskId
 from treadle_api.a2a.intake import ENDED, Intake, Wanted
 from treadle_api.a2a.parts import text_of
 from treadle_api.a2a.tasks import artifacts_of, state_of, status_of, task_of
-from treadle_api.operations.following import Followed, Following
-from treadle_api.operations.schemas import Schemas
+from treadle_api.access.access import Access
+from treadle_api.operations.following import Followed
 
 STREAMED: list[StreamMode] = ["messages"]
 
 
 class Agent:
-    """Every assistant of this server, as an agent."""
+    """Every assistant of this server, as an agent of one client."""
 
-    def __init__(
-        self, runs: TaskRuns, schemas: Schemas, following: Following, cancellation: Cancellation
-    ) -> None:
-        self.runs = runs
-        self._intake = Intake(runs, schemas)
-        self._following = following
-        self._cancellation = cancellation
+    def __init__(self, access: Access, sources: Sources) -> None:
+        self.runs = sources.runs
+        self.access = access
+        self._intake = Intake(sources.runs, sources.schemas)
+        self._following = sources.following
+        self._cancellation = sources.cancellation
+        # Of a task that this client has been let through to.
+        self._own = Scope(access.tenant)
 
     async def send(self, assistant: Assistant, message: Message, *, at_once: bool) -> Task:
         """Take a message, and tell how its task stands once its run has ended; or at once.
@@ -55,7 +57,7 @@ class Agent:
         Raises:
             A2AError: as `Intake.read` does, or another message was quicker to answer the task.
         """
-        wanted = await self._intake.read(assistant, message)
+        wanted = await self._read(assistant, message)
         async with self._begun(wanted) as followed:
             if at_once:
                 return _submitted(wanted.task, followed.run, message)
@@ -64,7 +66,7 @@ class Agent:
 
     async def stream(self, assistant: Assistant, message: Message) -> AsyncGenerator[Event]:
         """Take a message, and tell of its task until its run ends. Raises as `send` does."""
-        wanted = await self._intake.read(assistant, message)
+        wanted = await self._read(assistant, message)
         wanted.body.stream_mode = STREAMED
         async with self._begun(wanted) as followed:
             yield _submitted(wanted.task, followed.run, message)
@@ -95,17 +97,33 @@ class Agent:
             TaskNotCancelableError: nothing of it is going on.
         """
         task, run = await self.find(assistant, text)
+        value: dict[str, Any] = {
+            "thread_id": run.thread_id,
+            "run_id": run.run_id,
+            "metadata": {},
+            "action": "interrupt",
+        }
+        scope = await self.access.allow("threads", "update", value, needs=Permission.RUN)
         try:
-            await self._cancellation.cancel(run.thread_id, run.run_id, CancelAction.INTERRUPT)
+            await self._cancellation.cancel(scope, run.thread_id, run.run_id, CancelAction.INTERRUPT)
         except NotFound as error:
             raise TaskNotCancelableError("Task is not cancelable in its current state") from error
         async with self._following.join(run) as followed:
             await followed.result()
         return await self._now(assistant, task)
 
+    async def _read(self, assistant: Assistant, message: Message) -> Wanted:
+        task = TaskId.parse(message.task_id) if message.task_id else None
+        return await self._intake.read(await self._readable(task), assistant, message)
+
     async def find(self, assistant: Assistant, text: str) -> tuple[TaskId, Run]:
         """A task by its id, and its newest run. Raises TaskNotFoundError."""
-        return await self._intake.find(assistant, text)
+        return await self._intake.find(await self._readable(TaskId.parse(text)), assistant, text)
+
+    async def _readable(self, task: TaskId | None) -> Scope:
+        """Where the thread of a task may be read; None: of a task that has none yet."""
+        value: dict[str, Any] = {"thread_id": None if task is None else task.thread_id, "metadata": {}}
+        return await self.access.allow("threads", "read", value)
 
     async def describe(self, task: TaskId, run: Run) -> Task:
         """How a task stands whose newest run this is."""
@@ -116,7 +134,7 @@ class Agent:
         """How a task stands whose run has ended. Whoever heard an error instead would send the message again."""
 
         async def read() -> Task:
-            return await self.describe(*await self.find(assistant, str(task)))
+            return await self.describe(*await self._intake.find(self._own, assistant, str(task)))
 
         return await patiently("Postgres", read)
 
@@ -124,6 +142,7 @@ class Agent:
     async def _begun(self, wanted: Wanted) -> AsyncGenerator[Followed]:
         try:
             async with self._following.begin(
+                self.access,
                 wanted.task.thread_id,
                 wanted.body,
                 stateless=False,
@@ -144,7 +163,7 @@ class Agent:
                 if (text := _said(event)) and text != last:
                     yield _working(task, last := text)
         await followed.result()
-        _, run = await patiently("Postgres", partial(self.find, assistant, str(task)))
+        _, run = await patiently("Postgres", partial(self._intake.find, self._own, assistant, str(task)))
         for event in _outcome(task, run):
             yield event
 

@@ -14,6 +14,8 @@ from treadle.db.tasks import TaskRuns
 from treadle.model import Assistant
 from treadle.operations.assistants import AssistantChoice
 from treadle.operations.cancel import Cancellation
+from treadle.wire.limits import BodyLimits
+from treadle_api.access.access import Access
 from treadle_api.operations.following import Following
 from treadle_api.operations.schemas import Schemas
 from treadle_api.replay import Replay
@@ -42,28 +44,39 @@ class A2aEndpoint:
         prefix: that all paths lie under.
     """
 
-    def __init__(self, choice: AssistantChoice, sources: Sources, prefix: str, heartbeat_secs: float) -> None:
+    def __init__(
+        self,
+        choice: AssistantChoice,
+        sources: Sources,
+        prefix: str,
+        limits: BodyLimits,
+        heartbeat_secs: float,
+    ) -> None:
+        self._limits = limits
         self._choice = choice
         self._sources = sources
         self._prefix = prefix
         self._heartbeat_secs = heartbeat_secs
         self._loaded: A2aServer | None = None
 
-    async def card(self, assistant_id: str, base_url: str) -> dict[str, Any]:
+    async def card(self, access: Access, assistant_id: str, base_url: str) -> dict[str, Any]:
         """The card of an assistant.
 
         Raises:
             InvalidRequest: neither a UUID nor the id of a graph that is served.
             NotFound: no assistant has this id.
         """
-        assistant = await self._choice.read(assistant_id)
+        value = {"assistant_id": self._choice.id_of(assistant_id)}
+        assistant = await self._choice.read(await access.allow("assistants", "read", value), assistant_id)
         return (await self._server()).card(assistant, self._url(assistant, base_url))
 
-    async def answer(self, assistant_id: str, base_url: str, body: bytes) -> ASGIApp:
-        """The answer to one POST. Raises as `card` does."""
-        assistant = await self._choice.choose(assistant_id)
+    async def answer(self, access: Access, assistant_id: str, base_url: str, body: bytes) -> ASGIApp:
+        """The answer to one POST. Raises as `card` does, and InvalidRequest: it is too deep, or holds too much."""
+        self._limits.check_unread(body)
+        scope = await access.assistants(self._choice.id_of(assistant_id))
+        assistant = await self._choice.choose(scope, assistant_id)
         server, method = await self._server(), _method(body)
-        answer = partial(server.answer, assistant, self._url(assistant, base_url), method)
+        answer = partial(server.answer, access, assistant, self._url(assistant, base_url), method)
 
         async def app(scope: Scope, receive: Receive, send: Send) -> None:
             replay = Replay(body, receive)

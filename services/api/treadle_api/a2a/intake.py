@@ -9,6 +9,7 @@ from a2a.types.a2a_pb2 import Message, TaskState
 from a2a.utils.errors import InvalidParamsError, TaskNotFoundError, UnsupportedOperationError
 
 from treadle.db.pool import postgres_errors
+from treadle.db.scope import Scope
 from treadle.db.tasks import TaskRuns
 from treadle.model import Assistant, MultitaskStrategy, Run
 from treadle.operations.ids import new_id
@@ -45,7 +46,7 @@ class Intake:
         self._runs = runs
         self._schemas = schemas
 
-    async def read(self, assistant: Assistant, message: Message) -> Wanted:
+    async def read(self, scope: Scope, assistant: Assistant, message: Message) -> Wanted:
         """A new task, or the next run of one that asks something.
 
         Raises:
@@ -55,7 +56,7 @@ class Intake:
         """
         asked_by = None
         if message.task_id:
-            task, run = await self.find(assistant, message.task_id, message.context_id)
+            task, run = await self.find(scope, assistant, message.task_id, message.context_id)
             run_id, body = new_id(), NewRun(assistant_id="", command=_answer(message, task, run))
             body.multitask_strategy, asked_by = MultitaskStrategy.REJECT, run.run_id
         else:
@@ -67,12 +68,14 @@ class Intake:
         body.metadata = {"a2a": {"task": str(task.run_id), "message": message.message_id}}
         return Wanted(task, run_id, body, asked_by)
 
-    async def find(self, assistant: Assistant, text: str, context: str = "") -> tuple[TaskId, Run]:
-        """A task and its newest run. Raises TaskNotFoundError."""
+    async def find(
+        self, scope: Scope, assistant: Assistant, text: str, context: str = ""
+    ) -> tuple[TaskId, Run]:
+        """A task within a scope, and its newest run. Raises TaskNotFoundError."""
         task = TaskId.parse(text)
         if task is not None and context in ("", str(task.thread_id)):
             with postgres_errors("reading a task"):
-                run = await self._runs.newest(task.thread_id, task.run_id, assistant.assistant_id)
+                run = await self._runs.newest(scope, task.thread_id, task.run_id, assistant.assistant_id)
             if run is not None:
                 return task, run
         where = f" in context {context[:64]!r}" if context else ""

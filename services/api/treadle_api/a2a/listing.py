@@ -40,9 +40,10 @@ async def listed(agent: Agent, assistant: Assistant, params: ListTasksRequest) -
         validate_page_size(params.page_size)
     size = params.page_size or PAGE
     query = _query(assistant, params)
+    scope = await agent.access.allow("threads", "search", {"metadata": {}})
     with postgres_errors("listing tasks"):
-        runs = await agent.runs.list(query, _before(params.page_token), size + 1)
-        total = await agent.runs.count(query)
+        runs = await agent.runs.list(scope, query, _before(params.page_token), size + 1)
+        total = await agent.runs.count(scope, query)
     tasks = [await agent.describe(_task(run), run) for run in runs[:size]]
     if not params.include_artifacts:
         for task in tasks:

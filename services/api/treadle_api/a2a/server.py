@@ -20,23 +20,31 @@ from treadle_api.a2a.agent import Agent
 from treadle_api.a2a.card import card_of
 from treadle_api.a2a.endpoint import Sources
 from treadle_api.a2a.handler import AssistantHandler
+from treadle_api.access.access import Access
 
 
 class A2aServer:
     """Answers for every assistant, in both versions of the protocol."""
 
     def __init__(self, sources: Sources) -> None:
-        self._agent = Agent(sources.runs, sources.schemas, sources.following, sources.cancellation)
+        self._sources = sources
 
     def card(self, assistant: Assistant, url: str) -> dict[str, Any]:
         """An assistant's card as JSON, with what clients of 0.3 look for beside what 1.0 has."""
         return agent_card_to_dict(card_of(assistant, url))
 
     async def answer(
-        self, assistant: Assistant, url: str, method: str, scope: Scope, receive: Receive, send: Send
+        self,
+        access: Access,
+        assistant: Assistant,
+        url: str,
+        method: str,
+        scope: Scope,
+        receive: Receive,
+        send: Send,
     ) -> None:
         """Answer one POST that calls a method."""
-        handler = AssistantHandler(self._agent, assistant, card_of(assistant, url))
+        handler = AssistantHandler(Agent(access, self._sources), assistant, card_of(assistant, url))
         dispatcher = _Dispatcher(handler, _Versions(method))
         response = await dispatcher.handle_requests(Request(cast(Any, scope), cast(Any, receive)))
         await response(cast(Any, scope), cast(Any, receive), cast(Any, send))

@@ -83,5 +83,5 @@ class ThreadSearchBody(ThreadCount, kw_only=True):
 
 
 class ThreadPrune(Struct, kw_only=True):
-    thread_ids: Annotated[list[str], Meta(max_length=1000)]
+    thread_ids: list[str]
     strategy: Literal["delete", "keep_latest"] = "delete"

@@ -8,11 +8,13 @@ from msgspec import Struct
 
 from treadle.db.runs import Requested, RequestKey
 from treadle.errors import TreadleError, Unauthorized, Unavailable
-from treadle.identity import Identity, refuse_claimed_identity
+from treadle.identity import refuse_claimed_identity
 from treadle.messaging.requests import check_name
 from treadle.model import Run
+from treadle.operations.asking import Asking
 from treadle.operations.create import Creation
 from treadle.operations.ids import new_id
+from treadle.wire.limits import BodyLimits
 from treadle.wire.reading import read_body
 from treadle.wire.runs import BatchRun
 
@@ -33,16 +35,16 @@ class Acceptance:
     learn what was made of it: where senders are told apart only by their identities, those have to be in the name.
 
     Args:
+        limits: of what bodies hold.
         have_waited: requests have waited for room in the queue before they come here, and are not refused for the lack of it.
     """
 
-    def __init__(self, creation: Creation, *, have_waited: bool = False) -> None:
+    def __init__(self, creation: Creation, limits: BodyLimits, *, have_waited: bool = False) -> None:
+        self._limits = limits
         self._creation = creation
         self._have_waited = have_waited
 
-    async def accept(
-        self, body: bytes | BatchRun, key: RequestKey | None, identity: Identity | None = None
-    ) -> Accepted:
+    async def accept(self, asking: Asking, body: bytes | BatchRun, key: RequestKey | None) -> Accepted:
         """Make the run that a body asks for, or answer what the first request of this name has made.
 
         Raises:
@@ -53,9 +55,9 @@ class Acceptance:
         if key is not None:
             check_name(key.message_id)
         try:
-            asked = read_body(body, BatchRun) if isinstance(body, bytes) else body
+            asked = read_body(body, BatchRun, self._limits) if isinstance(body, bytes) else body
             refuse_claimed_identity(asked)
-            return await self._made(asked, key, identity)
+            return await self._made(asking, asked, key)
         except (Unavailable, Unauthorized):
             raise
         except TreadleError:
@@ -65,13 +67,13 @@ class Acceptance:
                 raise
             return _accepted(first)
 
-    async def _made(self, body: BatchRun, key: RequestKey | None, identity: Identity | None) -> Accepted:
+    async def _made(self, asking: Asking, body: BatchRun, key: RequestKey | None) -> Accepted:
         if key is not None:
             return _accepted(
-                await self._creation.create_once(body, key, identity=identity, has_waited=self._have_waited)
+                await self._creation.create_once(asking, body, key, has_waited=self._have_waited)
             )
         thread_id, stateless = body.thread_id or new_id(), body.thread_id is None
-        run = await self._creation.create(new_id(), thread_id, body, stateless=stateless, identity=identity)
+        run = await self._creation.create(asking, new_id(), thread_id, body, stateless=stateless)
         return Accepted(run.thread_id, run.run_id, True, run)
 
 

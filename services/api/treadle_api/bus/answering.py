@@ -19,6 +19,8 @@ from treadle.telemetry import conventions
 from treadle.telemetry.metrics import Metrics
 from treadle.telemetry.tracing import Tracing
 from treadle.wire.direct import Problem
+from treadle.wire.limits import BodyLimits
+from treadle_api.access.rules import Rules
 from treadle_api.bus.call import Call
 from treadle_api.bus.micro import Handler, Reply
 from treadle_api.shell.headers import RequestHeaders, as_http
@@ -38,6 +40,7 @@ class Answering:
 
     Args:
         most: requests that may be in work at the same time.
+        limits: of what their bodies hold.
     """
 
     def __init__(
@@ -47,14 +50,18 @@ class Answering:
         tracing: Tracing,
         request_headers: RequestHeaders,
         verifier: IdentityVerifier,
+        rules: Rules | None,
         most: int,
+        limits: BodyLimits,
     ) -> None:
         self._client = client
         self._metrics = metrics
         self._tracing = tracing
         self._request_headers = request_headers
         self._verifier = verifier
+        self._rules = rules
         self._most = most
+        self._limits = limits
         self._in_work = 0
 
     def handler(self, name: str, operation: Operation) -> Handler:
@@ -66,7 +73,7 @@ class Answering:
             spec = conventions.direct(message.subject, DEFAULT_QUEUE_GROUP)
             with self._tracing.span(*spec, parent=parent) as span:
                 with self._request_headers.heard(as_http(headers)):
-                    reply = await self._reply(name, operation, Call(message))
+                    reply = await self._reply(name, operation, Call(message, self._limits))
                 span.set_attributes(conventions.answer(reply.code))
             self._metrics.direct_requests.labels(name, reply.code).observe(time.perf_counter() - began)
             return reply
@@ -82,7 +89,7 @@ class Answering:
                     f"This API process is at work on {self._most} requests over NATS already, which is "
                     "TREADLE_NATS_MAX_REQUESTS: ask again in a moment, or start more API processes."
                 )
-            call.prove(self._verifier)
+            call.prove(self._verifier, self._rules)
             data = await operation(call)
             self._check_size(name, data, call)
             return Reply(data, _headers(call))

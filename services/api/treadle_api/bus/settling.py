@@ -15,7 +15,8 @@ from opentelemetry.context import Context
 
 from treadle.db.runs import RequestKey
 from treadle.errors import TreadleError, Unavailable
-from treadle.identity import IdentityVerifier
+from treadle.identity import Identity, IdentityVerifier
+from treadle.identity.token import token_of
 from treadle.messaging.connection import NATS_ERRORS
 from treadle.messaging.dead_letters import DeadLetters, Refusal
 from treadle.messaging.requests import DurableRequest, received
@@ -23,6 +24,8 @@ from treadle.messaging.subjects import REQUESTS_CONSUMER
 from treadle.telemetry import conventions
 from treadle.telemetry.metrics import Metrics
 from treadle.telemetry.tracing import Tracing
+from treadle_api.access.access import access_for
+from treadle_api.access.rules import Rules
 from treadle_api.bus.acceptance import Acceptance, Accepted
 from treadle_api.shell.headers import RequestHeaders, as_http
 
@@ -46,6 +49,7 @@ class Settling:
         dead_letters: DeadLetters,
         acceptance: Acceptance,
         verifier: IdentityVerifier,
+        rules: Rules | None,
         request_headers: RequestHeaders,
         metrics: Metrics,
         tracing: Tracing,
@@ -56,6 +60,7 @@ class Settling:
         self._dead_letters = dead_letters
         self._acceptance = acceptance
         self._verifier = verifier
+        self._rules = rules
         self._request_headers = request_headers
         self._metrics = metrics
         self._tracing = tracing
@@ -96,7 +101,9 @@ class Settling:
             )
             with self._request_headers.heard(as_http(request.headers)):
                 accepted = await self._acceptance.accept(
-                    request.body, RequestKey(request.source, request.message_id), identity
+                    access_for(identity, self._rules),
+                    request.body,
+                    RequestKey(_source(request.source, identity), request.message_id),
                 )
             span.set_attributes(conventions.accepted(accepted.thread_id, accepted.run_id))
             return accepted
@@ -148,6 +155,11 @@ async def answer(given: Awaitable[None]) -> None:
         await given
     except NATS_ERRORS as error:
         log.debug("answer to a request lost: %r", error)
+
+
+def _source(source: str, identity: Identity | None) -> str:
+    """Where the name of a request belongs: to whoever publishes there, and for tenants to each of its own."""
+    return source if identity is None or identity.tenant is None else f"{source}@{token_of(identity.tenant)}"
 
 
 def _refusal(error: TreadleError) -> Refusal:

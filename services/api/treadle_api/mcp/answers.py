@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from treadle.errors import TreadleError
+from treadle_api.access.access import Access
 from treadle_api.mcp.calls import Calls, Progress
 from treadle_api.mcp.tools import Tools
 
@@ -20,9 +21,9 @@ class Answers:
         self._tools = tools
         self._calls = calls
 
-    async def list_tools(self, cursor: str | None) -> dict[str, Any]:
+    async def list_tools(self, access: Access, cursor: str | None) -> dict[str, Any]:
         """Raises Refused when the cursor is none that this server gave."""
-        page = await self._tools.page(cursor)
+        page = await self._tools.page(access, cursor)
         if page is None:
             raise Refused("cursor: not one that this server gave. Leave it out to begin with the first tool.")
         return (
@@ -30,10 +31,10 @@ class Answers:
         )
 
     async def call_tool(
-        self, name: str, arguments: dict[str, Any] | None, progress: Progress | None
+        self, access: Access, name: str, arguments: dict[str, Any] | None, progress: Progress | None
     ) -> dict[str, Any]:
         """Raises Refused when there is no such tool."""
-        assistant = await self._tools.find(name)
+        assistant = await self._tools.find(access, name)
         if assistant is None:
             raise Refused(f"Unknown tool: {name[:128]}")
-        return await self._calls.call(assistant, arguments or {}, progress)
+        return await self._calls.call(access, assistant, arguments or {}, progress)

@@ -11,6 +11,7 @@ from treadle.model import Assistant
 from treadle.operations.ids import new_id
 from treadle.streaming import Event
 from treadle.wire.runs import NewRun, StreamMode
+from treadle_api.access.access import Access
 from treadle_api.mcp.tools import Tools
 from treadle_api.operations.following import Followed, Following
 
@@ -27,7 +28,7 @@ class Calls:
         self._following = following
 
     async def call(
-        self, assistant: Assistant, arguments: dict[str, Any], progress: Progress | None
+        self, access: Access, assistant: Assistant, arguments: dict[str, Any], progress: Progress | None
     ) -> dict[str, Any]:
         """Run the assistant with a call's arguments; the result as the protocol has it.
 
@@ -39,7 +40,7 @@ class Calls:
                 input=await self._tools.input(assistant, arguments),
                 stream_mode="values" if progress is None else PROGRESS_MODES,
             )
-            async with self._following.begin(new_id(), body, stateless=True) as run:
+            async with self._following.begin(access, new_id(), body, stateless=True) as run:
                 if progress is not None:
                     await _tell(run, progress)
                 return _result(await run.result())

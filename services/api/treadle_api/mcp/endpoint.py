@@ -9,6 +9,7 @@ from typing import Any, NamedTuple, cast
 import msgspec
 from litestar.types import ASGIApp, HTTPScope, Receive, Scope, Send
 
+from treadle.wire.limits import BodyLimits
 from treadle_api.mcp.answers import Answers
 from treadle_api.mcp.origins import Origins
 from treadle_api.replay import Replay
@@ -30,12 +31,10 @@ class Transports(NamedTuple):
 class McpEndpoint:
     """Answers the protocol's messages. Its server starts with the first of them."""
 
-    def __init__(
-        self, answers: Answers, origins: Origins, max_body_bytes: int, heartbeat_secs: float
-    ) -> None:
+    def __init__(self, answers: Answers, origins: Origins, limits: BodyLimits, heartbeat_secs: float) -> None:
         self._answers = answers
         self._origins = origins
-        self._max_body_bytes = max_body_bytes
+        self._limits = limits
         self._heartbeat_secs = heartbeat_secs
         self._wanted = asyncio.Event()
         self._transports: asyncio.Future[Transports] = asyncio.get_running_loop().create_future()
@@ -44,7 +43,7 @@ class McpEndpoint:
         """Until cancelled: owns the protocol's server, which has tasks of its own."""
         await self._wanted.wait()
         server = await asyncio.to_thread(import_module, SERVER)
-        async with server.transports(self._answers, self._max_body_bytes) as transports:
+        async with server.transports(self._answers, self._limits.bytes) as transports:
             self._transports.set_result(transports)
             await asyncio.Event().wait()
 
@@ -53,8 +52,10 @@ class McpEndpoint:
 
         Raises:
             Forbidden: it comes from a web page that may not use this.
+            InvalidRequest: it is too deep, or holds too much.
         """
         self._origins.check(origin)
+        self._limits.check_unread(body)
 
         async def app(scope: Scope, receive: Receive, send: Send) -> None:
             self._wanted.set()

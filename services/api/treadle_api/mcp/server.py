@@ -18,6 +18,7 @@ from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
 from mcp.shared import exceptions
 
 from treadle.errors import TreadleError
+from treadle_api.access.gate import access_of
 from treadle_api.mcp.answers import Answers, Refused
 from treadle_api.mcp.calls import Progress
 from treadle_api.mcp.endpoint import Transports
@@ -55,8 +56,9 @@ async def transports(answers: Answers, max_body_bytes: int) -> AsyncGenerator[Tr
 def _two(answers: Answers) -> Any:
     """The server of mcp 2.x."""
 
-    async def list_tools(_: Any, params: Any) -> Any:
-        found = await _answered(answers.list_tools(None if params is None else params.cursor))
+    async def list_tools(context: Any, params: Any) -> Any:
+        cursor = None if params is None else params.cursor
+        found = await _answered(answers.list_tools(access_of(context.request.scope), cursor))
         return types.ListToolsResult.model_validate(found)
 
     async def call_tool(context: Any, params: Any) -> Any:
@@ -64,8 +66,9 @@ def _two(answers: Answers) -> Any:
             await context.session.report_progress(steps, None, message)
 
         wanted = (context.meta or {}).get("progress_token") is not None
-        result = await _answered(answers.call_tool(params.name, params.arguments, tell if wanted else None))
-        return types.CallToolResult.model_validate(result)
+        access = access_of(context.request.scope)
+        call = answers.call_tool(access, params.name, params.arguments, tell if wanted else None)
+        return types.CallToolResult.model_validate(await _answered(call))
 
     return Server(NAME, version=VERSION, on_list_tools=list_tools, on_call_tool=call_tool)
 
@@ -75,13 +78,16 @@ def _one(answers: Answers) -> Any:
     server = Server(NAME, version=VERSION)
 
     async def list_tools(request: Any) -> Any:
-        found = await _answered(answers.list_tools(None if request.params is None else request.params.cursor))
+        cursor = None if request.params is None else request.params.cursor
+        access = access_of(server.request_context.request.scope)
+        found = await _answered(answers.list_tools(access, cursor))
         return types.ServerResult(types.ListToolsResult.model_validate(found))
 
     async def call_tool(request: Any) -> Any:
         params, context = request.params, server.request_context
-        result = await _answered(answers.call_tool(params.name, params.arguments, _progress_of_one(context)))
-        return types.ServerResult(types.CallToolResult.model_validate(result))
+        access = access_of(context.request.scope)
+        call = answers.call_tool(access, params.name, params.arguments, _progress_of_one(context))
+        return types.ServerResult(types.CallToolResult.model_validate(await _answered(call)))
 
     server.request_handlers[types.ListToolsRequest] = list_tools
     server.request_handlers[types.CallToolRequest] = call_tool

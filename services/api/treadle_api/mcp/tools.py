@@ -10,6 +10,7 @@ from treadle.db.pool import postgres_errors
 from treadle.db.tools import ToolNames
 from treadle.errors import TreadleError
 from treadle.model import Assistant
+from treadle_api.access.access import Access
 from treadle_api.operations.schemas import Schemas
 
 log = logging.getLogger(__name__)
@@ -51,20 +52,22 @@ class Tools:
         self._names = names
         self._schemas = schemas
 
-    async def page(self, cursor: str | None) -> Page | None:
+    async def page(self, access: Access, cursor: str | None) -> Page | None:
         """One page of tools; None when the cursor is none of ours."""
         if cursor is not None and not (cursor.isascii() and cursor.isdigit() and len(cursor) < 16):
             return None
         offset = int(cursor or 0)
+        scope = await access.allow("assistants", "search", {"metadata": {}, "limit": PAGE, "offset": offset})
         with postgres_errors("listing assistants"):
-            named = await self._names.list(PAGE, offset)
+            named = await self._names.list(scope, PAGE, offset)
         tools = [await self._tool(name, assistant) for name, assistant in named]
         return Page(tools, str(offset + PAGE) if len(named) == PAGE else None)
 
-    async def find(self, name: str) -> Assistant | None:
+    async def find(self, access: Access, name: str) -> Assistant | None:
         """The assistant that a tool's name stands for."""
+        scope = await access.allow("assistants", "search", {"metadata": {}, "name": name})
         with postgres_errors("looking for an assistant"):
-            return await self._names.find(name)
+            return await self._names.find(scope, name)
 
     async def input(self, assistant: Assistant, arguments: dict[str, Any]) -> Any:
         """What the graph gets for a call's arguments."""

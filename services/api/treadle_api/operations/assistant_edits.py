@@ -11,9 +11,10 @@ import msgspec
 from treadle.db.assistants import AssistantFields, Assistants
 from treadle.db.pool import postgres_errors
 from treadle.db.runs import Runs
+from treadle.db.scope import EVERYWHERE, Scope
 from treadle.errors import Conflict, NotFound
 from treadle.graphs.registry import Registry
-from treadle.model import Assistant, CancelAction, default_assistant_id
+from treadle.model import DEFAULT_TENANT, Assistant, CancelAction, default_assistant_id
 from treadle.operations.assistants import AssistantChoice
 from treadle.operations.cancel import Cancellation
 from treadle.operations.configs import either
@@ -47,7 +48,7 @@ class AssistantEdits:
         self._removal = removal
         self._cancellation = cancellation
 
-    async def create(self, assistant_id: UUID, body: bodies.NewAssistant) -> Assistant:
+    async def create(self, scope: Scope, assistant_id: UUID, body: bodies.NewAssistant) -> Assistant:
         """Make an assistant, or find the one that has its id already, if the client does not mind.
 
         Raises:
@@ -56,18 +57,19 @@ class AssistantEdits:
             Conflict: the id is taken.
         """
         fields = _fields(body, body.graph_id)
-        await self._check(body.graph_id, fields.config or {}, fields.context or {})
+        tenant = scope.tenant or DEFAULT_TENANT
+        await self._check(tenant, body.graph_id, fields.config or {}, fields.context or {})
         with postgres_errors("creating an assistant"):
-            assistant = await self._assistants.create(assistant_id, fields)
+            assistant = await self._assistants.create(tenant, assistant_id, fields)
             if assistant is None and body.if_exists == "do_nothing":
-                assistant = await self._assistants.get(assistant_id)
+                assistant = await self._assistants.get(scope, assistant_id)
         if assistant is None:
             raise Conflict(
                 f"Assistant {assistant_id} already exists. Choose another ID, or send `if_exists`: `do_nothing`."
             )
         return assistant
 
-    async def patch(self, assistant_id: UUID, body: bodies.AssistantPatch) -> Assistant:
+    async def patch(self, scope: Scope, assistant_id: UUID, body: bodies.AssistantPatch) -> Assistant:
         """Change an assistant, which makes a new version of it.
 
         Raises:
@@ -75,25 +77,25 @@ class AssistantEdits:
             InvalidRequest: as for `create`.
         """
         fields = _fields(body, body.graph_id)
-        present = await self._choice.read(str(assistant_id))
+        present = await self._choice.read(scope, str(assistant_id))
         if body.graph_id is not None or fields.config is not None or fields.context is not None:
             config = present.config if fields.config is None else fields.config
             context = present.context if fields.context is None else fields.context
             graph_id = present.graph_id if fields.graph_id is None else fields.graph_id
-            await self._check(graph_id, config, context)
+            await self._check(present.tenant, graph_id, config, context)
         with postgres_errors("changing an assistant"):
-            assistant = await self._assistants.patch(assistant_id, fields)
+            assistant = await self._assistants.patch(scope, assistant_id, fields)
         return self._changed(assistant_id, assistant)
 
-    async def set_latest(self, assistant_id: UUID, version: int) -> Assistant:
+    async def set_latest(self, scope: Scope, assistant_id: UUID, version: int) -> Assistant:
         """Make an assistant again what it was at a version.
 
         Raises:
             NotFound: no such assistant, or it has no such version.
         """
-        await self._choice.read(str(assistant_id))
+        await self._choice.read(scope, str(assistant_id))
         with postgres_errors("changing an assistant"):
-            assistant = await self._assistants.set_latest(assistant_id, version)
+            assistant = await self._assistants.set_latest(scope, assistant_id, version)
         if assistant is None:
             raise NotFound(
                 f"Version {version} not found for assistant {assistant_id}. "
@@ -101,10 +103,11 @@ class AssistantEdits:
             )
         return self._changed(assistant_id, assistant)
 
-    async def delete(self, assistant_id: UUID, *, threads: bool) -> None:
+    async def delete(self, scope: Scope, threads_scope: Scope, assistant_id: UUID, *, threads: bool) -> None:
         """Remove an assistant with its versions; the runs of it that wait or are on are interrupted.
 
         Args:
+            threads_scope: which threads may be removed with it.
             threads: remove the threads too whose metadata name it, first: what fails half-way can be repeated.
 
         Raises:
@@ -116,18 +119,18 @@ class AssistantEdits:
                 f"Assistant {assistant_id} is the default of the graph {graph_id!r} and stays as long as that is served. "
                 "Take the graph out of langgraph.json, or change the assistant instead."
             )
-        await self._choice.read(str(assistant_id))
+        await self._choice.read(scope, str(assistant_id))
         if threads:
-            await self._remove_threads(assistant_id)
+            await self._remove_threads(threads_scope, assistant_id)
         with postgres_errors("removing an assistant"):
-            removed = await self._assistants.delete(assistant_id)
+            removed = await self._assistants.delete(scope, assistant_id)
             active = await self._runs.active_of(assistant_id)
         self._choice.forget(assistant_id)
         if not removed:
             raise no_assistant(assistant_id)
         for run in active:
             with suppress(NotFound):  # it has ended in between
-                await self._cancellation.cancel(run.thread_id, run.run_id, CancelAction.INTERRUPT)
+                await self._cancellation.cancel(EVERYWHERE, run.thread_id, run.run_id, CancelAction.INTERRUPT)
 
     def _graph_of_default(self, assistant_id: UUID) -> str | None:
         """The graph whose default assistant this is, whatever graph it has been given since."""
@@ -135,18 +138,20 @@ class AssistantEdits:
             (graph for graph in self._registry.ids if default_assistant_id(graph) == assistant_id), None
         )
 
-    async def _remove_threads(self, assistant_id: UUID) -> None:
+    async def _remove_threads(self, scope: Scope, assistant_id: UUID) -> None:
         while True:
             with postgres_errors("looking for the threads of an assistant"):
-                found = await self._assistants.threads(assistant_id, BATCH)
+                found = await self._assistants.threads(scope, assistant_id, BATCH)
             for thread_id in found:
                 with suppress(NotFound):  # somebody else has removed it
-                    await self._removal.thread(thread_id)
+                    await self._removal.thread(scope, thread_id)
             if len(found) < BATCH:
                 return
 
-    async def _check(self, graph_id: str, config: dict[str, Any], context: dict[str, Any]) -> None:
-        async with self._graphs.open(graph_id, config, context):
+    async def _check(
+        self, tenant: str, graph_id: str, config: dict[str, Any], context: dict[str, Any]
+    ) -> None:
+        async with self._graphs.open(tenant, graph_id, config, context):
             return
 
     def _changed(self, assistant_id: UUID, assistant: Assistant | None) -> Assistant:

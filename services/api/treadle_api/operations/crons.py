@@ -11,9 +11,11 @@ from msgspec import UNSET
 
 from treadle.db.crons import CronFields, Crons, lock_cron, replace_cron
 from treadle.db.pool import Pool, clock, postgres_errors, transaction
+from treadle.db.scope import Scope
 from treadle.db.threads import Threads
 from treadle.errors import InvalidRequest
 from treadle.model import Cron, CronWithTick, Run
+from treadle.operations.asking import Asking
 from treadle.operations.create import Creation
 from treadle.operations.cron_runs import cron_run
 from treadle.operations.missing import no_assistant, no_cron, no_thread
@@ -33,8 +35,19 @@ class CronEdits:
         self._threads = threads
         self._creation = creation
 
-    async def create(self, cron_id: UUID, thread_id: UUID | None, body: NewThreadCron) -> CronWithTick:
+    async def create(
+        self,
+        asking: Asking,
+        threads: Scope,
+        cron_id: UUID,
+        thread_id: UUID | None,
+        body: NewThreadCron,
+    ) -> CronWithTick:
         """Make a cron, on a thread or with a new thread for each run.
+
+        Args:
+            asking: for whom its runs will be made.
+            threads: where its thread has to be.
 
         Raises:
             InvalidRequest: the schedule, its time zone or its end cannot be used, or a run would be refused so.
@@ -42,12 +55,12 @@ class CronEdits:
         """
         schedule = Schedule(body.schedule, body.timezone)
         with postgres_errors("creating a cron"):
-            if thread_id is not None and await self._threads.get(thread_id) is None:
+            if thread_id is not None and await self._threads.get(threads, thread_id) is None:
                 raise no_thread(thread_id)
             now = await self._crons.clock()
         end = _end(body.end_time, now)
         payload = {"assistant_id": body.assistant_id, **_given(body)}
-        assistant = await self._creation.check(_run(payload))
+        assistant = await self._creation.check(asking, _run(payload))
         after = body.on_run_completed if isinstance(body, NewCron) else None
         fields = CronFields(
             schedule=body.schedule,
@@ -61,14 +74,16 @@ class CronEdits:
             on_missed=body.on_missed or "once",
         )
         with postgres_errors("creating a cron"):
-            cron = await self._crons.create(cron_id, assistant.assistant_id, thread_id, fields)
-            if cron is None and thread_id is not None and await self._threads.get(thread_id) is None:
+            cron = await self._crons.create(
+                asking.tenant, cron_id, assistant.assistant_id, thread_id, fields, _user(asking)
+            )
+            if cron is None and thread_id is not None and await self._threads.get(threads, thread_id) is None:
                 raise no_thread(thread_id)
         if cron is None:
             raise no_assistant(assistant.assistant_id)
         return cron
 
-    async def patch(self, cron_id: UUID, body: CronPatch) -> CronWithTick:
+    async def patch(self, asking: Asking, scope: Scope, cron_id: UUID, body: CronPatch) -> CronWithTick:
         """Change a cron.
 
         Raises:
@@ -80,19 +95,19 @@ class CronEdits:
                 "body: it names nothing to change. Send the fields that are to be different."
             )
         with postgres_errors("reading a cron"):
-            present = await self._crons.get(cron_id)
+            present = await self._crons.get(scope, cron_id)
         if present is None:
             raise no_cron(cron_id)
-        await self._creation.check(_run(_changed_payload(present, body)))
+        await self._creation.check(asking, _run(_changed_payload(present, body)))
         with postgres_errors("changing a cron"):
             async with transaction(self._pool) as connection:
-                locked = await lock_cron(connection, cron_id)
+                locked = await lock_cron(connection, scope, cron_id)
                 if locked is None:
                     raise no_cron(cron_id)
                 now = await clock(connection)
-                return await replace_cron(connection, cron_id, _changed(locked, body, now))
+                return await replace_cron(connection, cron_id, _changed(locked, body, now), _user(asking))
 
-    async def trigger(self, cron_id: UUID) -> Run:
+    async def trigger(self, asking: Asking, scope: Scope, cron_id: UUID) -> Run:
         """Make one run of a cron now, be it enabled or not. When the next one is due stays as it is.
 
         Raises:
@@ -100,13 +115,18 @@ class CronEdits:
             InvalidRequest, Conflict, Unavailable: as a request for such a run.
         """
         with postgres_errors("reading a cron"):
-            cron = await self._crons.get(cron_id)
+            cron = await self._crons.get(scope, cron_id)
         if cron is None:
             raise no_cron(cron_id)
         run = cron_run(cron)
         return await self._creation.create(
-            run.run_id, run.thread_id, run.body, stateless=run.stateless, cron_id=cron_id
+            asking, run.run_id, run.thread_id, run.body, stateless=run.stateless, cron_id=cron_id
         )
+
+
+def _user(asking: Asking) -> dict[str, Any] | None:
+    """For whom the runs are made, as it is kept."""
+    return None if asking.user is None else dict(asking.user)
 
 
 def _given(body: RunFields) -> dict[str, Any]:

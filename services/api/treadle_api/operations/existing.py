@@ -6,11 +6,12 @@ from uuid import UUID
 
 from treadle.db.pool import postgres_errors
 from treadle.db.runs import Runs
+from treadle.db.scope import Scope
 from treadle.model import Run
 from treadle.operations.missing import no_run
 
 
-async def existing_run(runs: Runs, thread_id: UUID, run_id: UUID, *, gone: bool = False) -> Run:
+async def existing_run(runs: Runs, scope: Scope, thread_id: UUID, run_id: UUID, *, gone: bool = False) -> Run:
     """A run as it is now.
 
     Args:
@@ -21,7 +22,7 @@ async def existing_run(runs: Runs, thread_id: UUID, run_id: UUID, *, gone: bool 
         Unavailable: Postgres cannot be reached.
     """
     with postgres_errors("reading a run"):
-        run = await runs.get(thread_id, run_id, gone=gone)
+        run = await runs.get(scope, thread_id, run_id, gone=gone)
     if run is None:
         raise no_run(thread_id, run_id)
     return run

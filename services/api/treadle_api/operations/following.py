@@ -9,6 +9,7 @@ from uuid import UUID
 
 from treadle import json
 from treadle.model import Run
+from treadle.operations.asking import Asking
 from treadle.operations.create import Creation
 from treadle.operations.ids import new_id
 from treadle.streaming import Event, EventsLost, Subscription
@@ -54,6 +55,7 @@ class Following:
     @asynccontextmanager
     async def begin(
         self,
+        asking: Asking,
         thread_id: UUID,
         body: NewRun,
         *,
@@ -64,7 +66,9 @@ class Following:
         """Create a run that is watched from before its first event. Takes and raises what `Creation.create` does."""
         run_id = run_id or new_id()
         async with self._streams.watch_new(run_id) as subscription:
-            run = await self._creation.create(run_id, thread_id, body, stateless=stateless, asked_by=asked_by)
+            run = await self._creation.create(
+                asking, run_id, thread_id, body, stateless=stateless, asked_by=asked_by
+            )
             yield Followed(run, subscription, self._ends, self._results)
 
     @asynccontextmanager

@@ -12,6 +12,7 @@ from langgraph.store.base import BaseStore
 from treadle.errors import InvalidRequest, TreadleError
 from treadle.graphs.loader import Graph
 from treadle.graphs.registry import Registry
+from treadle.store.tenancy import in_tenant
 
 
 class Graphs:
@@ -24,7 +25,7 @@ class Graphs:
 
     @asynccontextmanager
     async def open(
-        self, graph_id: str, config: Mapping[str, Any], context: Mapping[str, Any]
+        self, tenant: str, graph_id: str, config: Mapping[str, Any], context: Mapping[str, Any]
     ) -> AsyncGenerator[Graph]:
         """A graph, for as long as the block lasts.
 
@@ -38,7 +39,7 @@ class Graphs:
                     graph_id,
                     "assistants.read",
                     checkpointer=self._checkpointer,
-                    store=self._store,
+                    store=in_tenant(self._store, tenant),
                     config=config,
                     context=context,
                 )

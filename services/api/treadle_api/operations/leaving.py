@@ -7,6 +7,7 @@ import logging
 from functools import partial
 from uuid import UUID
 
+from treadle.db.scope import Scope
 from treadle.errors import TreadleError
 from treadle.model import CancelAction
 from treadle.operations.cancel import Cancellation
@@ -18,12 +19,12 @@ log = logging.getLogger(__name__)
 PATIENCE_SECS = 60.0
 
 
-async def cancel_for_client(cancellation: Cancellation, thread_id: UUID, run_id: UUID) -> None:
+async def cancel_for_client(cancellation: Cancellation, scope: Scope, thread_id: UUID, run_id: UUID) -> None:
     """Cancel a run whose client has left; when Postgres cannot take that now, as soon as it can within PATIENCE_SECS."""
     try:
         async with asyncio.timeout(PATIENCE_SECS):
             await patiently(
-                "Postgres", partial(cancellation.cancel, thread_id, run_id, CancelAction.INTERRUPT)
+                "Postgres", partial(cancellation.cancel, scope, thread_id, run_id, CancelAction.INTERRUPT)
             )
     except TimeoutError:
         log.warning(

@@ -10,6 +10,8 @@ from langgraph.store.base import NOT_PROVIDED as STANDARD
 from langgraph.store.base import BaseStore, Item, SearchItem
 
 from treadle.errors import InvalidRequest
+from treadle.store.items import MOST_NAME_BYTES
+from treadle.store.tenancy import in_tenant
 from treadle_api.bodies.store import ItemName, ItemSearch, NamespaceSearch, NewItem
 
 # langgraph keeps it for itself.
@@ -21,6 +23,10 @@ class Memory:
 
     def __init__(self, store: BaseStore) -> None:
         self._store = store
+
+    def of(self, tenant: str) -> Memory:
+        """The items of a tenant."""
+        return Memory(in_tenant(self._store, tenant))
 
     async def put(self, item: NewItem) -> None:
         """Keep an item in place of the one that has its name.
@@ -98,6 +104,10 @@ def _labels(field: str, labels: Sequence[str]) -> tuple[str, ...]:
             raise InvalidRequest(
                 f"{field}: Namespace label {label!r} must be a non-empty string without periods and NUL."
             )
+    if (size := len(".".join(labels).encode("utf-8", "replace"))) > MOST_NAME_BYTES:
+        raise InvalidRequest(
+            f"{field}: its labels take {size} bytes; no namespace takes more than {MOST_NAME_BYTES}. Put what is long into the value."
+        )
     return tuple(labels)
 
 

@@ -8,6 +8,7 @@ from uuid import UUID
 from treadle import json
 from treadle.db.pool import postgres_errors
 from treadle.db.runs import Runs
+from treadle.db.scope import EVERYWHERE
 from treadle.db.threads import Threads
 from treadle.model import Run
 from treadle.patience import Reminder, patiently
@@ -25,7 +26,10 @@ ROLLED_BACK = json.encode(
 
 
 class Results:
-    """Waits for runs to end, and reads from Postgres how they did."""
+    """Waits for runs to end, and reads from Postgres how they did.
+
+    Whoever waits has made the run, or has found it within its scope: nobody is asked again.
+    """
 
     def __init__(self, runs: Runs, threads: Threads, hub: EventHub, ends: Ends) -> None:
         self._runs = runs
@@ -59,7 +63,7 @@ class Results:
     async def _read(self, thread_id: UUID, run_id: UUID) -> bytes | None:
         """None while the run goes on."""
         with postgres_errors("reading the result of a run"):
-            run = await self._runs.get(thread_id, run_id, gone=True)
+            run = await self._runs.get(EVERYWHERE, thread_id, run_id, gone=True)
             if run is None:
                 return ROLLED_BACK
             if not run.status.terminal:
@@ -68,7 +72,7 @@ class Results:
 
     async def _values(self, thread_id: UUID) -> bytes:
         """A run that was cancelled before it began leaves the thread's values as they were."""
-        thread = await self._threads.get(thread_id)
+        thread = await self._threads.get(EVERYWHERE, thread_id)
         return json.encode({} if thread is None else thread.values or {})
 
 

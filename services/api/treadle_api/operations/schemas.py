@@ -75,7 +75,9 @@ class Schemas:
 
     @asynccontextmanager
     async def _open(self, assistant: Assistant) -> AsyncGenerator[Graph]:
-        async with self._graphs.open(assistant.graph_id, assistant.config, assistant.context) as graph:
+        async with self._graphs.open(
+            assistant.tenant, assistant.graph_id, assistant.config, assistant.context
+        ) as graph:
             yield graph.copy({"name": assistant.graph_id})
 
 

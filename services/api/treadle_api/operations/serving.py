@@ -8,6 +8,8 @@ from functools import partial
 from uuid import UUID
 
 from treadle.db.runs import Runs
+from treadle.db.scope import EVERYWHERE, Scope
+from treadle.operations.asking import Asking
 from treadle.operations.cancel import Cancellation
 from treadle.operations.create import Creation
 from treadle.operations.ids import new_id
@@ -39,11 +41,11 @@ class Serving:
         self._runs = runs
         self._heartbeat_secs = heartbeat_secs
 
-    async def wait(self, thread_id: UUID, body: NewRun, *, stateless: bool) -> OpenResponse:
+    async def wait(self, asking: Asking, thread_id: UUID, body: NewRun, *, stateless: bool) -> OpenResponse:
         """Create a run and answer with its result. Raises as `Creation.create` does."""
         run_id = new_id()
         async with AsyncExitStack() as stack:
-            subscription = await self._create(stack, run_id, thread_id, body, stateless=stateless)
+            subscription = await self._create(stack, asking, run_id, thread_id, body, stateless=stateless)
             result = partial(self._results.after, subscription, thread_id, run_id)
             return OpenResponse(
                 waited_for(result, self._heartbeat_secs),
@@ -52,11 +54,11 @@ class Serving:
                 on_disconnect=self._left(thread_id, run_id, body.on_disconnect),
             )
 
-    async def stream(self, thread_id: UUID, body: NewRun, *, stateless: bool) -> OpenResponse:
+    async def stream(self, asking: Asking, thread_id: UUID, body: NewRun, *, stateless: bool) -> OpenResponse:
         """Create a run and answer with its events. Raises as `Creation.create` does."""
         run_id = new_id()
         async with AsyncExitStack() as stack:
-            subscription = await self._create(stack, run_id, thread_id, body, stateless=stateless)
+            subscription = await self._create(stack, asking, run_id, thread_id, body, stateless=stateless)
             return OpenResponse(
                 self._streams.frames(subscription, thread_id, run_id),
                 {**EVENT_STREAM, **run_headers(thread_id, run_id, "stream")},
@@ -64,13 +66,15 @@ class Serving:
                 on_disconnect=self._left(thread_id, run_id, body.on_disconnect),
             )
 
-    async def join(self, thread_id: UUID, run_id: UUID, *, cancel_on_disconnect: bool) -> OpenResponse:
+    async def join(
+        self, scope: Scope, thread_id: UUID, run_id: UUID, *, cancel_on_disconnect: bool
+    ) -> OpenResponse:
         """Answer with a run's result.
 
         Raises:
             NotFound: there is no such run.
         """
-        await existing_run(self._runs, thread_id, run_id, gone=True)
+        await existing_run(self._runs, scope, thread_id, run_id, gone=True)
         return OpenResponse(
             waited_for(partial(self._results.join, thread_id, run_id), self._heartbeat_secs),
             {**JSON, **run_headers(thread_id, run_id, "join")},
@@ -80,6 +84,7 @@ class Serving:
 
     async def join_stream(
         self,
+        scope: Scope,
         thread_id: UUID,
         run_id: UUID,
         after: EventId | None,
@@ -92,7 +97,7 @@ class Serving:
         Raises:
             NotFound: there is no such run.
         """
-        await existing_run(self._runs, thread_id, run_id, gone=True)
+        await existing_run(self._runs, scope, thread_id, run_id, gone=True)
         async with AsyncExitStack() as stack:
             subscription = await stack.enter_async_context(self._streams.watch(run_id, after))
             return OpenResponse(
@@ -116,11 +121,18 @@ class Serving:
         )
 
     async def _create(
-        self, stack: AsyncExitStack, run_id: UUID, thread_id: UUID, body: NewRun, *, stateless: bool
+        self,
+        stack: AsyncExitStack,
+        asking: Asking,
+        run_id: UUID,
+        thread_id: UUID,
+        body: NewRun,
+        *,
+        stateless: bool,
     ) -> Subscription:
         """Watch first, then create: so not even the first event can be missed."""
         subscription = await stack.enter_async_context(self._streams.watch_new(run_id))
-        await self._creation.create(run_id, thread_id, body, stateless=stateless)
+        await self._creation.create(asking, run_id, thread_id, body, stateless=stateless)
         return subscription
 
     def _left(
@@ -129,4 +141,4 @@ class Serving:
         """What to do when the client goes: nothing, unless it wished the run to end with it."""
         if wish != "cancel":
             return None
-        return partial(cancel_for_client, self._cancellation, thread_id, run_id)
+        return partial(cancel_for_client, self._cancellation, EVERYWHERE, thread_id, run_id)

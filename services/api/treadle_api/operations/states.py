@@ -19,13 +19,18 @@ from redis.asyncio import Redis
 from treadle import json
 from treadle.checkpoint.savers import Savers
 from treadle.checkpoint.state import interrupts_of, readable_history, readable_state
-from treadle.db.pool import Pool, postgres_errors, transaction
+from treadle.db.audit import record, waiting
+from treadle.db.pool import Connection, Pool, postgres_errors, transaction
+from treadle.db.scope import Scope
 from treadle.db.threads import Threads, lock_at_rest, set_state
 from treadle.errors import Conflict, InvalidRequest, Unavailable
 from treadle.graphs.loader import Graph
 from treadle.graphs.registry import Registry
 from treadle.model import Thread
+from treadle.operations.approvals import Answerer, Approvals
+from treadle.operations.asking import Asking
 from treadle.operations.missing import no_thread
+from treadle.store.tenancy import in_tenant
 from treadle.streaming import announce_state
 from treadle.wire.runs import Checkpoint
 from treadle_api.bodies.states import StateUpdate
@@ -49,6 +54,7 @@ class States:
         savers: Savers,
         store: BaseStore,
         redis: Redis,
+        approvals: Approvals | None,
     ) -> None:
         self._registry = registry
         self._pool = pool
@@ -56,23 +62,25 @@ class States:
         self._savers = savers
         self._redis = redis
         self._store = store
+        self._approvals = approvals
 
-    async def get(self, thread_id: UUID, at: Checkpoint, *, subgraphs: bool) -> StateView:
+    async def get(self, scope: Scope, thread_id: UUID, at: Checkpoint, *, subgraphs: bool) -> StateView:
         """The state at a checkpoint, the newest one unless it is named.
 
         Raises:
             NotFound: no such thread, or its graph is not served here.
         """
-        thread = await self._thread(thread_id)
+        thread = await self._thread(scope, thread_id)
         if (graph_id := _graph_id(thread)) is None:
             return empty_state()
         with postgres_errors("reading a state"):
-            async with self._graph(thread_id, graph_id, "threads.read") as graph:
+            async with self._graph(thread, graph_id, "threads.read") as graph:
                 snapshot = await readable_state(graph, _config(thread_id, at), subgraphs=subgraphs)
         return state_view(snapshot)
 
     async def history(
         self,
+        scope: Scope,
         thread_id: UUID,
         at: Checkpoint,
         *,
@@ -85,28 +93,29 @@ class States:
         Raises:
             NotFound: no such thread, or its graph is not served here.
         """
-        thread = await self._thread(thread_id)
+        thread = await self._thread(scope, thread_id)
         graph_id = _graph_id(thread)
         if graph_id is None or limit == 0:
             return []
         earlier = None if before is None else _config(thread_id, Checkpoint(checkpoint_id=before))
         with postgres_errors("reading a history"):
-            async with self._graph(thread_id, graph_id, "threads.read") as graph:
+            async with self._graph(thread, graph_id, "threads.read") as graph:
                 states = await readable_history(
                     graph, _config(thread_id, at), filter=metadata, before=earlier, limit=limit
                 )
         return [state_view(snapshot) for snapshot in states]
 
-    async def update(self, thread_id: UUID, body: StateUpdate) -> UpdatedState:
+    async def update(self, asking: Asking, scope: Scope, thread_id: UUID, body: StateUpdate) -> UpdatedState:
         """Write a checkpoint with new values, while no run can begin on the thread.
 
         Raises:
+            Forbidden: questions wait there that whoever asks may not answer.
             NotFound: no such thread, or its graph is not served here.
             Conflict: runs of the thread are going on.
             InvalidRequest: the graph does not take these values, or has no such node.
         """
-        graph_id = _graph_id(await self._thread(thread_id))
-        if graph_id is None:
+        thread = await self._thread(scope, thread_id)
+        if (graph_id := _graph_id(thread)) is None:
             raise InvalidRequest(
                 f"Thread {thread_id} has no graph yet, so nobody knows what its state is made of: run one on it first, "
                 "or give the thread's metadata a `graph_id`."
@@ -115,15 +124,16 @@ class States:
         with postgres_errors("updating a state"):
             async with (
                 transaction(self._pool) as connection,
-                self._graph(thread_id, graph_id, "threads.update", locked=True) as graph,
+                self._graph(thread, graph_id, "threads.update", locked=True) as graph,
             ):
-                at_rest = await lock_at_rest(connection, thread_id)
+                at_rest = await lock_at_rest(connection, scope, thread_id)
                 if at_rest is None:
                     raise no_thread(thread_id)
                 if not at_rest:
                     raise Conflict(
                         f"Thread {thread_id} has in-flight runs. Wait for them, or cancel them, before updating its state."
                     )
+                await self._past_questions(asking, scope, thread_id, body, connection)
                 config = _config(thread_id, at)
                 config["metadata"] = {"graph_id": graph_id}
                 written = await _write(graph, config, body)
@@ -139,6 +149,18 @@ class States:
         await self._announce(thread_id, newest)
         return written
 
+    async def _past_questions(
+        self, asking: Asking, scope: Scope, thread_id: UUID, body: StateUpdate, connection: Connection
+    ) -> None:
+        """Whoever changes a state leads past the questions that wait: that has to be allowed, and is recorded."""
+        questions = await waiting(connection, scope, thread_id)
+        if questions is None or not questions.interrupts:
+            return
+        if self._approvals is not None:
+            await self._approvals.check_update(asking, thread_id, questions, body.values)
+        given = Answerer.of(asking.tenant, asking.user).gave(thread_id, questions, body.values)
+        await record(connection, "updated", given)
+
     async def _announce(self, thread_id: UUID, newest: StateSnapshot) -> None:
         """Tell who follows the thread; the state is written, whether they hear of it or not."""
         try:
@@ -147,24 +169,26 @@ class States:
         except Unavailable as error:
             log.info("%s", error)
 
-    async def _thread(self, thread_id: UUID) -> Thread:
+    async def _thread(self, scope: Scope, thread_id: UUID) -> Thread:
         with postgres_errors("reading a thread"):
-            thread = await self._threads.get(thread_id)
+            thread = await self._threads.get(scope, thread_id)
         if thread is None:
             raise no_thread(thread_id)
         return thread
 
     @asynccontextmanager
     async def _graph(
-        self, thread_id: UUID, graph_id: str, access: AccessContext, *, locked: bool = False
+        self, thread: Thread, graph_id: str, access: AccessContext, *, locked: bool = False
     ) -> AsyncGenerator[Graph]:
-        saver = await self._savers.of_thread(thread_id, locked=locked)
+        saver = await self._savers.of_thread(thread.thread_id, locked=locked)
         try:
-            async with self._registry.open(graph_id, access, checkpointer=saver, store=self._store) as graph:
+            async with self._registry.open(
+                graph_id, access, checkpointer=saver, store=in_tenant(self._store, thread.tenant)
+            ) as graph:
                 yield graph
         except InvalidUpdateError as error:
             raise InvalidRequest(
-                f"The state of thread {thread_id} cannot be put together from what its last run left: {error} "
+                f"The state of thread {thread.thread_id} cannot be put together from what its last run left: {error} "
                 "Remove that run, or update the state at an earlier checkpoint."
             ) from error
 

@@ -9,6 +9,7 @@ from uuid import UUID
 from treadle import json
 from treadle.db.pool import postgres_errors
 from treadle.db.runs import Runs
+from treadle.db.scope import EVERYWHERE
 from treadle.streaming import Event, EventHub, EventId, EventsLost, Subscription, encode, frames
 from treadle.telemetry.metrics import Metrics
 from treadle_api.ends import Ends
@@ -16,7 +17,7 @@ from treadle_api.modes import OnlyModes
 
 
 class Streams:
-    """Follows runs for clients."""
+    """Follows runs for clients that have made them, or found them within their scope."""
 
     def __init__(
         self, hub: EventHub, runs: Runs, ends: Ends, metrics: Metrics, heartbeat_secs: float
@@ -61,7 +62,7 @@ class Streams:
         if subscription.end is None or "known_by" not in subscription.end:
             return None
         with postgres_errors("reading how a run ended"):
-            run = await self._runs.get(thread_id, run_id, gone=True)
+            run = await self._runs.get(EVERYWHERE, thread_id, run_id, gone=True)
         if run is None or run.error is None or run.status == "interrupted":
             return None
         return _error(subscription.last_id, run.error)

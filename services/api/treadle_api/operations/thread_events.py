@@ -14,6 +14,7 @@ import msgspec
 
 from treadle.db.pool import postgres_errors
 from treadle.db.runs import BegunRun, Runs
+from treadle.db.scope import EVERYWHERE, Scope
 from treadle.errors import Unavailable
 from treadle.model import ROLLED_BACK, Run
 from treadle.streaming import Event, EventHub, EventsLost, StreamLimits, Subscription, place_of
@@ -70,7 +71,7 @@ Happening = RunEvents | EventsMissing | RunDone | StateChanged
 
 
 class ThreadEvents:
-    """Follows threads for clients, over the runs of each.
+    """Follows threads for clients that may see them, over the runs of each.
 
     Subscribe first, then read: a follower hears when a run begins, and only then asks Postgres which runs there
     are. It follows them in the order in which they began, each to its end, and asks again after the last of them.
@@ -85,10 +86,11 @@ class ThreadEvents:
         self._stirrings = stirrings
         self._kept_for = timedelta(seconds=limits.ended_ttl_secs)
 
-    async def follow(self, thread_id: UUID, after: int | None) -> AsyncGenerator[Happening]:
+    async def follow(self, scope: Scope, thread_id: UUID, after: int | None) -> AsyncGenerator[Happening]:
         """What happens on a thread after a place, for ever; the thread need not exist yet.
 
         Args:
+            scope: where the thread has to be, also if it comes later.
             after: the last place that the client has seen; None: the runs that are on now, from their beginning,
                 and what comes after them; 0: all that is kept.
         """
@@ -97,7 +99,7 @@ class ThreadEvents:
                 seen = after or 0
                 ended_after = await self._first_end(after)
                 while True:
-                    runs = await self._begun(thread_id, ended_after)
+                    runs = await self._begun(scope, thread_id, ended_after)
                     for begun in runs:
                         async with aclosing(self._run(begun, seen, resumed=bool(after))) as happenings:
                             async for happening in happenings:
@@ -117,11 +119,11 @@ class ThreadEvents:
             now = await self._runs.clock()
         return now if after is None else now - self._kept_for
 
-    async def _begun(self, thread_id: UUID, ended_after: datetime) -> list[BegunRun]:
+    async def _begun(self, scope: Scope, thread_id: UUID, ended_after: datetime) -> list[BegunRun]:
         while True:
             try:
                 with postgres_errors("reading the runs of a thread"):
-                    return await self._runs.begun(thread_id, ended_after, SETTLED_SECS)
+                    return await self._runs.begun(scope, thread_id, ended_after, SETTLED_SECS)
             except Unavailable as error:
                 log.warning("%s", error)
                 await asyncio.sleep(AGAIN_SECS)
@@ -167,7 +169,7 @@ class ThreadEvents:
         while True:
             try:
                 with postgres_errors("reading how a run ended"):
-                    return await self._runs.get(run.thread_id, run.run_id, gone=True)
+                    return await self._runs.get(EVERYWHERE, run.thread_id, run.run_id, gone=True)
             except Unavailable as error:
                 log.warning("%s", error)
                 await asyncio.sleep(AGAIN_SECS)

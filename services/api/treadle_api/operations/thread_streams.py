@@ -9,6 +9,7 @@ from uuid import UUID
 
 from treadle import json
 from treadle.db.pool import postgres_errors
+from treadle.db.scope import Scope
 from treadle.db.threads import Threads
 from treadle.errors import InvalidRequest
 from treadle.operations.missing import no_thread
@@ -72,16 +73,18 @@ class ThreadStreams:
         self._metrics = metrics
         self._heartbeat_secs = heartbeat_secs
 
-    async def join(self, thread_id: UUID, after: int | None, modes: frozenset[str]) -> OpenResponse:
+    async def join(
+        self, scope: Scope, thread_id: UUID, after: int | None, modes: frozenset[str]
+    ) -> OpenResponse:
         """Answer with what happens on the thread, until the client goes.
 
         Raises:
             NotFound: there is no such thread.
         """
         with postgres_errors("reading a thread"):
-            if await self._threads.get(thread_id) is None:
+            if await self._threads.get(scope, thread_id) is None:
                 raise no_thread(thread_id)
-        pieces = with_heartbeats(self._frames(thread_id, after, modes), self._heartbeat_secs)
+        pieces = with_heartbeats(self._frames(scope, thread_id, after, modes), self._heartbeat_secs)
         return OpenResponse(self._counted(pieces), EVENT_STREAM, resources=AsyncExitStack())
 
     async def _counted(self, pieces: AsyncGenerator[bytes]) -> AsyncGenerator[bytes]:
@@ -94,10 +97,10 @@ class ThreadStreams:
             self._metrics.stream_clients.dec()
 
     async def _frames(
-        self, thread_id: UUID, after: int | None, modes: frozenset[str]
+        self, scope: Scope, thread_id: UUID, after: int | None, modes: frozenset[str]
     ) -> AsyncGenerator[bytes]:
         all_events, of_runs = "run_modes" in modes, bool(modes - {"state_update"})
-        async with aclosing(self._events.follow(thread_id, after)) as happenings:
+        async with aclosing(self._events.follow(scope, thread_id, after)) as happenings:
             async for happening in happenings:
                 if isinstance(happening, StateChanged):
                     if "state_update" in modes:

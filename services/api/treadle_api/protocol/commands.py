@@ -11,12 +11,14 @@ from msgspec import Struct
 
 from treadle.db.pool import postgres_errors
 from treadle.db.runs import Runs
+from treadle.db.scope import Scope
 from treadle.db.threads import Threads
 from treadle.errors import Conflict, InvalidRequest, NotFound, QueueFull, TreadleError, Unavailable
 from treadle.model import MultitaskStrategy, Run, Thread
 from treadle.operations.create import Creation
 from treadle.operations.ids import new_id
 from treadle.wire.runs import Checkpoint, Command, NewRun
+from treadle_api.access.access import Access
 from treadle_api.bodies.protocol import Fork, ListCheckpoints, Nothing, Respond, RunStart, StateGet
 from treadle_api.operations.states import States
 
@@ -89,7 +91,7 @@ class ProtocolCommands:
         self._threads = threads
         self._runs = runs
         self._states = states
-        self._methods: Mapping[str, tuple[type[Struct], Callable[[UUID, Any], Awaitable[Result]]]] = {
+        self._methods: Mapping[str, tuple[type[Struct], Callable[[Access, UUID, Any], Awaitable[Result]]]] = {
             "run.start": (RunStart, self._start),
             "input.respond": (Respond, self._respond),
             "state.get": (StateGet, self._state),
@@ -98,7 +100,7 @@ class ProtocolCommands:
             "agent.getTree": (Nothing, self._tree),
         }
 
-    async def execute(self, thread_id: UUID, command: Envelope) -> Result:
+    async def execute(self, access: Access, thread_id: UUID, command: Envelope) -> Result:
         """Carry a command out and answer it; what is wrong with it is an answer too.
 
         Raises:
@@ -107,13 +109,13 @@ class ProtocolCommands:
         """
         try:
             kind, method = self._method(command.method)
-            return success(command.id, await method(thread_id, _params(kind, command)))
+            return success(command.id, await method(access, thread_id, _params(kind, command)))
         except (Unavailable, QueueFull):
             raise
         except TreadleError as error:
             return refusal(command.id, error)
 
-    def _method(self, name: str) -> tuple[type[Struct], Callable[[UUID, Any], Awaitable[Result]]]:
+    def _method(self, name: str) -> tuple[type[Struct], Callable[[Access, UUID, Any], Awaitable[Result]]]:
         if name in self._methods:
             return self._methods[name]
         if name == "subscription.unsubscribe":
@@ -124,7 +126,7 @@ class ProtocolCommands:
             raise Refused("not_supported", f"{name} is not served here: {ELSEWHERE[name]}")
         raise Refused("unknown_command", f"Unknown protocol command: {name[:64]}")
 
-    async def _start(self, thread_id: UUID, params: RunStart) -> Result:
+    async def _start(self, access: Access, thread_id: UUID, params: RunStart) -> Result:
         new = NewRun(
             assistant_id=params.assistant_id,
             input=params.input,
@@ -133,13 +135,13 @@ class ProtocolCommands:
             metadata=params.metadata,
             multitask_strategy=params.multitask_strategy or params.multitask_strategy_too,
         )
-        return {"run_id": str((await self._create(thread_id, new)).run_id)}
+        return {"run_id": str((await self._create(access, thread_id, new)).run_id)}
 
-    async def _respond(self, thread_id: UUID, params: Respond) -> Result:
+    async def _respond(self, access: Access, thread_id: UUID, params: Respond) -> Result:
         answers = params.answers
         if not answers:
             raise Refused("invalid_argument", "input.respond takes an `interrupt_id`, or some `responses`")
-        thread, newest, on = await self._at_work(thread_id)
+        thread, newest, on = await self._at_work(access, thread_id)
         for interrupt_id in answers:
             if not _open(thread, on, interrupt_id):
                 raise Refused("no_such_interrupt", f"Unknown or already answered interrupt: {interrupt_id}")
@@ -152,30 +154,34 @@ class ProtocolCommands:
             multitask_strategy=MultitaskStrategy.ENQUEUE if on else MultitaskStrategy.REJECT,
         )
         try:
-            await self._create(thread_id, new, asked_by=newest.run_id)
+            await self._create(access, thread_id, new, asked_by=newest.run_id)
         except Conflict:
             raise Refused("no_such_interrupt", "Another client has been quicker to answer") from None
         return {}
 
-    async def _at_work(self, thread_id: UUID) -> tuple[Thread, Run, list[Run]]:
+    async def _at_work(self, access: Access, thread_id: UUID) -> tuple[Thread, Run, list[Run]]:
         """A thread, its newest run, and the runs that it is busy with, all of one moment."""
         while True:
-            thread, newest = await self._newest(thread_id)
+            scope, thread, newest = await self._newest(access, thread_id)
             if thread.status != "busy":
                 return thread, newest, []
             with postgres_errors("reading runs"):
-                runs = await self._runs.of_thread(thread_id, limit=NEWEST)
+                runs = await self._runs.of_thread(scope, thread_id, limit=NEWEST)
             if on := [run for run in runs if not run.status.terminal]:
                 return thread, newest, on
 
-    async def _create(self, thread_id: UUID, new: NewRun, asked_by: UUID | None = None) -> Run:
+    async def _create(
+        self, access: Access, thread_id: UUID, new: NewRun, asked_by: UUID | None = None
+    ) -> Run:
         new = msgspec.structs.replace(new, if_not_exists="create", stream_subgraphs=True)
         return await self._creation.create(
-            new_id(), thread_id, new, stateless=False, protocol=True, asked_by=asked_by
+            access, new_id(), thread_id, new, stateless=False, protocol=True, asked_by=asked_by
         )
 
-    async def _state(self, thread_id: UUID, params: StateGet) -> Result:
-        state = await self._states.get(thread_id, _at(params.namespace), subgraphs=False)
+    async def _state(self, access: Access, thread_id: UUID, params: StateGet) -> Result:
+        state = await self._states.get(
+            await _readable(access, thread_id), thread_id, _at(params.namespace), subgraphs=False
+        )
         values = state.values
         if params.keys is not None and isinstance(values, dict):
             known = cast("dict[str, Any]", values)
@@ -184,9 +190,14 @@ class ProtocolCommands:
             return {"values": values}
         return {"values": values, "checkpoint": {"id": state.checkpoint_id, "ns": "|".join(params.namespace)}}
 
-    async def _checkpoints(self, thread_id: UUID, params: ListCheckpoints) -> Result:
+    async def _checkpoints(self, access: Access, thread_id: UUID, params: ListCheckpoints) -> Result:
         history = await self._states.history(
-            thread_id, _at(params.namespace), limit=params.limit, before=params.before, metadata=None
+            await _readable(access, thread_id),
+            thread_id,
+            _at(params.namespace),
+            limit=params.limit,
+            before=params.before,
+            metadata=None,
         )
         return {
             "checkpoints": [
@@ -200,9 +211,10 @@ class ProtocolCommands:
             ]
         }
 
-    async def _fork(self, thread_id: UUID, params: Fork) -> Result:
-        _, newest = await self._newest(thread_id)
+    async def _fork(self, access: Access, thread_id: UUID, params: Fork) -> Result:
+        _, _, newest = await self._newest(access, thread_id)
         run = await self._create(
+            access,
             thread_id,
             NewRun(
                 assistant_id=str(newest.assistant_id),
@@ -213,20 +225,21 @@ class ProtocolCommands:
         )
         return {"run_id": str(run.run_id), "thread_id": str(thread_id)}
 
-    async def _tree(self, thread_id: UUID, params: Nothing) -> Result:
+    async def _tree(self, access: Access, thread_id: UUID, params: Nothing) -> Result:
         """The root alone: what is below it comes on the lifecycle channel."""
-        thread, newest = await self._newest(thread_id)
+        _, thread, newest = await self._newest(access, thread_id)
         status = "interrupted" if thread.status == "interrupted" else STATUSES[newest.status.value]
         return {"tree": {"namespace": [], "status": status, "graph_name": newest.graph_id}}
 
-    async def _newest(self, thread_id: UUID) -> tuple[Thread, Run]:
+    async def _newest(self, access: Access, thread_id: UUID) -> tuple[Scope, Thread, Run]:
         """The run first: if another one comes in between, the thread is as that one left it, and no answer to it passes."""
+        scope = await _readable(access, thread_id)
         with postgres_errors("reading a thread"):
-            runs = await self._runs.of_thread(thread_id, limit=1)
-            thread = await self._threads.get(thread_id)
+            runs = await self._runs.of_thread(scope, thread_id, limit=1)
+            thread = await self._threads.get(scope, thread_id)
         if thread is None or not runs:
             raise Refused("no_such_run", f"Thread {thread_id} has no run")
-        return thread, runs[0]
+        return scope, thread, runs[0]
 
 
 # Methods of the protocol, and what to do instead.
@@ -268,6 +281,10 @@ def _answers_of(run: Run) -> Collection[str]:
     command = cast("dict[str, Any]", run.kwargs.get("command") or {})
     resume = command.get("resume")
     return cast("dict[str, Any]", resume) if isinstance(resume, dict) else ()
+
+
+async def _readable(access: Access, thread_id: UUID) -> Scope:
+    return await access.allow("threads", "read", {"thread_id": thread_id})
 
 
 def _at(namespace: list[str]) -> Checkpoint:

@@ -13,10 +13,13 @@ from typing import Any, cast
 from uuid import UUID
 
 import msgspec
-from litestar import WebSocket
 
 from treadle import json
+from treadle.db.scope import Scope
 from treadle.errors import TreadleError
+from treadle.wire.limits import BodyLimits
+from treadle_api.access.access import Access
+from treadle_api.open_answers import AnySocket
 from treadle_api.protocol.commands import (
     Envelope,
     ProtocolCommands,
@@ -38,19 +41,25 @@ log = logging.getLogger(__name__)
 REFUSED = 4000
 SUBSCRIPTION_FAILED = 1011
 
-AnySocket = WebSocket[Any, Any, Any]
-
 
 class ProtocolSocket:
     """One accepted connection to one thread."""
 
     def __init__(
-        self, socket: AnySocket, thread_id: UUID, commands: ProtocolCommands, streams: ProtocolStreams
+        self,
+        socket: AnySocket,
+        access: Access,
+        thread_id: UUID,
+        commands: ProtocolCommands,
+        streams: ProtocolStreams,
+        limits: BodyLimits,
     ) -> None:
         self._socket = socket
+        self._access = access
         self._thread_id = thread_id
         self._commands = commands
         self._streams = streams
+        self._limits = limits
         self._subscriptions = Subscriptions()
         self._telling: asyncio.Task[None] | None = None
 
@@ -73,7 +82,7 @@ class ProtocolSocket:
     async def _answer(self, frame: str | bytes, tasks: asyncio.TaskGroup) -> Result:
         given: Any = None
         try:
-            given = json.decode(frame)
+            given = self._limits.read(frame)
             command = read_command(given)
             match command.method:
                 case "subscription.subscribe":
@@ -81,8 +90,8 @@ class ProtocolSocket:
                 case "subscription.unsubscribe":
                     return await self._unsubscribe(command)
                 case _:
-                    return await self._commands.execute(self._thread_id, command)
-        except msgspec.DecodeError as error:
+                    return await self._commands.execute(self._access, self._thread_id, command)
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
             return refusal(None, Refused("invalid_argument", f"A command is a JSON object: {error}"))
         except TreadleError as error:
             return refusal(id_of(given), error)
@@ -90,9 +99,10 @@ class ProtocolSocket:
     async def _subscribe(self, command: Envelope, tasks: asyncio.TaskGroup) -> Result:
         """Add to what is told. The stream begins anew, where the new subscription wants it to."""
         wanted = read_filter(command.params)
+        scope = await self._streams.check(self._access, self._thread_id)
         await self._stop_telling()
         subscription_id = self._subscriptions.add(wanted)
-        self._telling = tasks.create_task(self._tell(), name=f"events-{self._thread_id}")
+        self._telling = tasks.create_task(self._tell(scope), name=f"events-{self._thread_id}")
         return success(command.id, {"subscription_id": subscription_id})
 
     async def _unsubscribe(self, command: Envelope) -> Result:
@@ -109,10 +119,10 @@ class ProtocolSocket:
             telling.cancel()
             await asyncio.wait({telling})
 
-    async def _tell(self) -> None:
+    async def _tell(self, scope: Scope) -> None:
         """Send what is subscribed to; a stream that cannot go on ends the connection, so that the client comes back."""
         try:
-            async with aclosing(self._streams.follow(self._thread_id, self._subscriptions)) as batches:
+            async with aclosing(self._streams.follow(scope, self._thread_id, self._subscriptions)) as batches:
                 async for batch in batches:
                     for event in batch:
                         await self._send_event(event)

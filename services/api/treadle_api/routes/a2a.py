@@ -9,6 +9,8 @@ from litestar.openapi import ResponseSpec
 from litestar.types import ASGIApp
 
 from treadle_api.a2a.endpoint import A2aEndpoint
+from treadle_api.access.access import Access
+from treadle_api.open_answers import STAYS_OPEN
 from treadle_api.openapi import JsonRpc
 
 PATH = "/a2a/{assistant_id:str}"
@@ -27,20 +29,27 @@ AnyRequest = Request[Any, Any, Any]
     status_code=200,
     responses={200: ANSWER},
     operation_class=JsonRpc,
+    opt=STAYS_OPEN,
     summary="A message of the Agent-to-Agent protocol",
 )
-async def post_a2a(assistant_id: str, body: bytes, request: AnyRequest, a2a: A2aEndpoint) -> ASGIApp:
-    return await a2a.answer(assistant_id, str(request.base_url), body)
+async def post_a2a(
+    assistant_id: str, body: bytes, request: AnyRequest, a2a: A2aEndpoint, access: Access
+) -> ASGIApp:
+    return await a2a.answer(access, assistant_id, str(request.base_url), body)
 
 
 @get([PATH, f"{PATH}{WELL_KNOWN}"], summary="The card of an agent")
-async def get_card(assistant_id: str, request: AnyRequest, a2a: A2aEndpoint) -> dict[str, Any]:
-    return await a2a.card(assistant_id, str(request.base_url))
+async def get_card(
+    assistant_id: str, request: AnyRequest, a2a: A2aEndpoint, access: Access
+) -> dict[str, Any]:
+    return await a2a.card(access, assistant_id, str(request.base_url))
 
 
 @get(WELL_KNOWN, summary="The card of the agent that the query names")
-async def get_well_known_card(assistant_id: str, request: AnyRequest, a2a: A2aEndpoint) -> dict[str, Any]:
-    return await a2a.card(assistant_id, str(request.base_url))
+async def get_well_known_card(
+    assistant_id: str, request: AnyRequest, a2a: A2aEndpoint, access: Access
+) -> dict[str, Any]:
+    return await a2a.card(access, assistant_id, str(request.base_url))
 
 
 router = Router("/", route_handlers=[post_a2a, get_card, get_well_known_card], tags=["a2a"])

@@ -11,6 +11,7 @@ from litestar.response.base import ASGIResponse
 from litestar.types import ASGIApp
 
 from treadle_api.mcp.endpoint import McpEndpoint
+from treadle_api.open_answers import STAYS_OPEN
 from treadle_api.openapi import JsonRpc
 
 PATH = "/mcp"
@@ -34,6 +35,7 @@ FORBIDDEN = ResponseSpec(
     status_code=200,
     responses={200: ANSWER, 202: ACCEPTED, 400: REFUSED, 403: FORBIDDEN, 406: REFUSED},
     operation_class=JsonRpc,
+    opt=STAYS_OPEN,
     summary="A message of the Model Context Protocol",
 )
 async def post_mcp(

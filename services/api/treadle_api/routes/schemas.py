@@ -7,8 +7,10 @@ import re
 from litestar import Router, get
 
 from treadle.errors import InvalidRequest
+from treadle.model import Assistant
 from treadle.operations.assistants import AssistantChoice
 from treadle.operations.ids import read_id
+from treadle_api.access.access import Access
 from treadle_api.operations.schemas import Schemas
 from treadle_api.views.schemas import AssistantSchemas, GraphDrawing, GraphSchemas
 
@@ -18,16 +20,16 @@ ONE = "/assistants/{assistant_id:str}"
 
 @get(f"{ONE}/schemas", summary="The JSON schemas of an assistant's input, output, state, config and context")
 async def get_schemas(
-    assistant_id: str, assistant_choice: AssistantChoice, schemas: Schemas
+    assistant_id: str, assistant_choice: AssistantChoice, schemas: Schemas, access: Access
 ) -> AssistantSchemas:
-    return await schemas.of(await assistant_choice.read(_id(assistant_id)))
+    return await schemas.of(await _read(assistant_choice, access, _id(assistant_id)))
 
 
 @get(f"{ONE}/graph", summary="The nodes and edges of an assistant's graph")
 async def get_graph(
-    assistant_id: str, assistant_choice: AssistantChoice, schemas: Schemas, xray: str = ""
+    assistant_id: str, assistant_choice: AssistantChoice, schemas: Schemas, access: Access, xray: str = ""
 ) -> GraphDrawing:
-    return await schemas.drawing(await assistant_choice.read(assistant_id), _xray(xray))
+    return await schemas.drawing(await _read(assistant_choice, access, assistant_id), _xray(xray))
 
 
 @get(
@@ -38,10 +40,18 @@ async def get_subgraphs(
     assistant_id: str,
     assistant_choice: AssistantChoice,
     schemas: Schemas,
+    access: Access,
     namespace: str | None = None,
     recurse: bool = False,
 ) -> dict[str, GraphSchemas]:
-    return await schemas.subgraphs(await assistant_choice.read(_id(assistant_id)), namespace, recurse=recurse)
+    return await schemas.subgraphs(
+        await _read(assistant_choice, access, _id(assistant_id)), namespace, recurse=recurse
+    )
+
+
+async def _read(choice: AssistantChoice, access: Access, name: str) -> Assistant:
+    scope = await access.allow("assistants", "read", {"assistant_id": choice.id_of(name)})
+    return await choice.read(scope, name)
 
 
 def _id(text: str) -> str:

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+from uuid import UUID
+
 from litestar import Router, get, post
 
+from treadle.db.scope import Scope
 from treadle.operations.ids import read_id
 from treadle.wire.runs import Checkpoint
+from treadle_api.access.access import Access
 from treadle_api.bodies.fields import QueryLimit
 from treadle_api.bodies.states import Before, HistoryQuery, StateAt, StateUpdate
 from treadle_api.operations.states import States
@@ -20,13 +25,15 @@ HISTORY_LIMIT = 1
 async def get_state(
     thread_id: str,
     states: States,
+    access: Access,
     subgraphs: bool = False,
     checkpoint_id: str | None = None,
     select: list[str] | None = None,
 ) -> StateView:
     wanted, selection = read_id("thread", thread_id), read_selection(select)
+    scope = await _readable(access, wanted)
     return selection.of(
-        await states.get(wanted, Checkpoint(checkpoint_id=checkpoint_id), subgraphs=subgraphs)
+        await states.get(scope, wanted, Checkpoint(checkpoint_id=checkpoint_id), subgraphs=subgraphs)
     )
 
 
@@ -35,12 +42,14 @@ async def get_state_at(
     thread_id: str,
     checkpoint_id: str,
     states: States,
+    access: Access,
     subgraphs: bool = False,
     select: list[str] | None = None,
 ) -> StateView:
     wanted, selection = read_id("thread", thread_id), read_selection(select)
+    scope = await _readable(access, wanted)
     return selection.of(
-        await states.get(wanted, Checkpoint(checkpoint_id=checkpoint_id), subgraphs=subgraphs)
+        await states.get(scope, wanted, Checkpoint(checkpoint_id=checkpoint_id), subgraphs=subgraphs)
     )
 
 
@@ -49,33 +58,39 @@ async def get_state_at(
     status_code=200,
     summary="The state at a checkpoint, be it a subgraph's",
 )
-async def post_state_at(thread_id: str, data: StateAt, states: States) -> StateView:
+async def post_state_at(thread_id: str, data: StateAt, states: States, access: Access) -> StateView:
     wanted, selection = read_id("thread", thread_id), read_selection(data.select)
-    return selection.of(await states.get(wanted, data.checkpoint, subgraphs=bool(data.subgraphs)))
+    scope = await _readable(access, wanted)
+    return selection.of(await states.get(scope, wanted, data.checkpoint, subgraphs=bool(data.subgraphs)))
 
 
 @post("/threads/{thread_id:str}/state", status_code=200, summary="Update the state, as a node would")
-async def update_state(thread_id: str, data: StateUpdate, states: States) -> UpdatedState:
-    return await states.update(read_id("thread", thread_id), data)
+async def update_state(thread_id: str, data: StateUpdate, states: States, access: Access) -> UpdatedState:
+    wanted = read_id("thread", thread_id)
+    value: dict[str, Any] = {"thread_id": wanted, "metadata": {}, "values": data.values}
+    return await states.update(access, await access.allow("threads", "update", value), wanted, data)
 
 
 @get("/threads/{thread_id:str}/history", summary="The states of a thread, newest first")
 async def get_history(
     thread_id: str,
     states: States,
+    access: Access,
     limit: QueryLimit = HISTORY_LIMIT,
     before: str | None = None,
     select: list[str] | None = None,
 ) -> list[StateView]:
     wanted, selection = read_id("thread", thread_id), read_selection(select)
-    found = await states.history(wanted, Checkpoint(), limit=limit, before=before, metadata=None)
+    scope = await _readable(access, wanted)
+    found = await states.history(scope, wanted, Checkpoint(), limit=limit, before=before, metadata=None)
     return [selection.of(state) for state in found]
 
 
 @post("/threads/{thread_id:str}/history", status_code=200, summary="The states of a thread, filtered")
-async def post_history(thread_id: str, data: HistoryQuery, states: States) -> list[StateView]:
+async def post_history(thread_id: str, data: HistoryQuery, states: States, access: Access) -> list[StateView]:
     wanted, selection = read_id("thread", thread_id), read_selection(data.select)
     found = await states.history(
+        await _readable(access, wanted),
         wanted,
         data.checkpoint or Checkpoint(),
         limit=HISTORY_LIMIT if data.limit is None else data.limit,
@@ -83,6 +98,10 @@ async def post_history(thread_id: str, data: HistoryQuery, states: States) -> li
         metadata=data.metadata,
     )
     return [selection.of(state) for state in found]
+
+
+async def _readable(access: Access, thread_id: UUID) -> Scope:
+    return await access.allow("threads", "read", {"thread_id": thread_id})
 
 
 def _checkpoint_id(before: str | Before | None) -> str | None:

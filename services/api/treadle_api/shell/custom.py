@@ -50,7 +50,11 @@ async def started(config: Config, path: str) -> AsyncGenerator[Mine]:
         yield Mine(app, state)
 
 
-def joined(inner: Inner, mine: Mine, *, shadow_meta: bool) -> ASGIApp:
+# Puts a gate before an app.
+Gating = Callable[[ASGIApp], ASGIApp]
+
+
+def joined(inner: Inner, mine: Mine, *, shadow_meta: bool, gate: Gating | None) -> ASGIApp:
     """One app of both.
 
     The routes of a Starlette app (FastAPI's are such) come before the server's, and its middleware is around them
@@ -58,6 +62,7 @@ def joined(inner: Inner, mine: Mine, *, shadow_meta: bool) -> ASGIApp:
 
     Args:
         shadow_meta: whether a route of the user's may stand in for one of META.
+        gate: stands before the routes, behind the app's middleware; None: none does.
     """
     app = mine.app
     if isinstance(app, Starlette):
@@ -65,8 +70,11 @@ def joined(inner: Inner, mine: Mine, *, shadow_meta: bool) -> ASGIApp:
         if not shadow_meta:
             routes.insert(0, _Server(inner, lambda path: path in META))
         routes.append(_Server(inner, lambda _: True))
+        if gate is not None:
+            # Its own middleware has been put together by now, with its lifespan.
+            app.router.middleware_stack = cast(Any, gate(cast(ASGIApp, app.router.middleware_stack)))
     else:
-        app = _Either(inner, app)
+        app = _Either(inner, app if gate is None else gate(app))
     return Guarded(cast(ASGIApp, app), mine.state)
 
 

@@ -12,11 +12,9 @@ from treadle.graphs.http import Cors
 from treadle.patience import OK
 from treadle.readiness import NOT_YET
 from treadle_api.errors import RETRY_AFTER_SECS
+from treadle_api.open_answers import TRY_AGAIN_LATER
 from treadle_api.operations.health import Dependencies
 from treadle_api.shell.around import with_cors
-
-# RFC 6455 and IANA: try again later.
-TRY_AGAIN_LATER = 1013
 
 
 class Door:

@@ -11,6 +11,8 @@ from litestar.utils import normalize_path
 
 from treadle_api.responses import ONLY_HEADERS
 
+# Where a gate outside of the user's app leaves what the sender of a request may do.
+ADMITTED = "treadle.access"
 # What a server gives to an app. What an app around us wrote into the scope is none of our framework's business.
 GIVEN = frozenset(
     {
@@ -37,6 +39,8 @@ class Inner:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         own: dict[str, Any] = {name: value for name, value in scope.items() if name in GIVEN}
+        if ADMITTED in scope:
+            own[ADMITTED] = cast(Any, scope)[ADMITTED]
         own |= {"path": below(scope), "root_path": "", "state": {}}
         if own.get("method") == "HEAD" and self.serves(own["path"], "HEAD"):
             own |= {"method": "GET", ONLY_HEADERS: True}

@@ -10,6 +10,7 @@ from msgspec import Struct
 
 from treadle.model import CronWithTick, OnMissed
 from treadle.wire.moments import moment
+from treadle.wire.shown import shown_kwargs
 
 
 class CronView(Struct):
@@ -38,11 +39,11 @@ def cron_view(cron: CronWithTick) -> CronView:
         cron_id=cron.cron_id,
         assistant_id=cron.assistant_id,
         thread_id=cron.thread_id,
-        user_id=None,
+        user_id=None if cron.asking is None else cron.asking["identity"],
         end_time=_moment(cron.end_time),
         schedule=cron.schedule,
         timezone=cron.timezone,
-        payload=cron.payload,
+        payload=shown_kwargs(cron.payload),
         next_run_date=_moment(cron.next_run_date),
         metadata=cron.metadata,
         on_run_completed=cron.on_run_completed,

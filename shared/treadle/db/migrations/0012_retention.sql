@@ -34,9 +34,11 @@ create function treadle.forget_runs(
     p_keep interval, p_after timestamptz, p_after_seq bigint, p_limit int,
     out looked bigint, out gone bigint, out until timestamptz, out until_seq bigint
 ) language sql
-set treadle.checkpoints_stay = 'on'
 set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off
 as $$
+    -- Until the transaction ends, which is this one statement's. As a setting of the function, only a superuser could make it.
+    select set_config('treadle.checkpoints_stay', 'on', true);
+
     with looked as materialized (
         select run_id, thread_id, seq, created_at, ended_at from treadle.run
          where (ended_at, seq) > (p_after, p_after_seq) and ended_at < statement_timestamp() - p_keep
