@@ -1,13 +1,16 @@
-"""Connections that Postgres ends, at whatever moment."""
+"""Connections that Postgres ends, at whatever moment, and those that this process has no memory to use."""
 
 from __future__ import annotations
 
 import asyncio
+import resource
 import signal
 import time
-from contextlib import suppress
+from collections.abc import Generator
+from contextlib import contextmanager, suppress
 from uuid import uuid4
 
+import psutil
 import pytest
 from psycopg import OperationalError
 
@@ -22,6 +25,9 @@ from treadle_worker.active import ActiveRun
 from treadle_worker.leases import LeaseKeeper
 
 OFTEN = 60
+# More than the allocator has left over, so that it is asked of the system.
+LARGE_BYTES = 64 * 1024 * 1024
+LENGTH = "select length($1::text)"
 READERS = 4
 END = "select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'treadle-ended'"
 
@@ -111,3 +117,25 @@ async def test_leases_are_kept_whenever_their_connection_ends(dsn: str, pool: Po
     asyncio.get_running_loop().remove_signal_handler(signal.SIGTERM)
     assert not failed.is_set()
     assert b"treadle_heartbeat_failures_total 0.0" not in metrics.render()
+
+
+async def test_a_statement_that_this_process_has_no_memory_for_may_be_tried_again(pool: Pool) -> None:
+    large = "x" * LARGE_BYTES
+    with (
+        memory(LARGE_BYTES // 2),
+        pytest.raises(Unavailable, match="no memory left"),
+        postgres_errors("counting"),
+    ):
+        await pool.fetchval(LENGTH, large)
+    assert await pool.fetchval(LENGTH, large) == LARGE_BYTES
+
+
+@contextmanager
+def memory(more: int) -> Generator[None]:
+    """This process has no more than so many bytes besides what it has."""
+    limits = resource.getrlimit(resource.RLIMIT_AS)
+    resource.setrlimit(resource.RLIMIT_AS, (psutil.Process().memory_info().vms + more, limits[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, limits)

@@ -35,7 +35,7 @@ RETRY_SECS = 0.2
 CLAIM_SECS = 5.0
 # In a drain that is over, what has still to be written is tried for so long.
 LAST_TRIES_SECS = 5.0
-# When Postgres has said for so long that it has not the memory for an outcome, it is the outcome that is too large.
+# When there was no memory for an outcome for so long, of Postgres's or of this process, it is the outcome that is too large.
 TOO_LARGE_SECS = 30.0
 GOING_ON = (RunStatus.PENDING, RunStatus.RUNNING)
 
@@ -61,14 +61,14 @@ class Tries:
     def failed(self, error: Unavailable) -> None:
         """Note a try that came to nothing."""
         self._reminder.waiting(str(error))
-        if not isinstance(error.__cause__, OutOfMemoryError):
+        if not isinstance(error.__cause__, OutOfMemoryError | MemoryError):
             self._no_memory_since = None
         elif self._no_memory_since is None:
             self._no_memory_since = time.monotonic()
 
     @property
     def too_large(self) -> bool:
-        """Whether what was to be written is more than Postgres has memory for."""
+        """Whether what was to be written is more than there is memory for."""
         since = self._no_memory_since
         return since is not None and time.monotonic() - since >= TOO_LARGE_SECS
 

@@ -75,6 +75,10 @@ class Slot:
         try:
             with self._spans.process(delivery):
                 await self._work.look_at(delivery)
+        except MemoryError:
+            # A node has taken all of it, and what is beside it fails wherever it is. Nobody holds the thread any more, nor its
+            # message, which comes again.
+            log.exception("thread %s is left for want of memory, until its lease is over", delivery.thread_id)
         finally:
             self._appetite.finished()
 

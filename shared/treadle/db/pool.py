@@ -38,13 +38,15 @@ _LOST = (
     asyncpg.InternalClientError,
 )
 
-# All that can become of a statement.
-POSTGRES_ERRORS = (*_LOST, asyncpg.PostgresError)
+# All that can become of a statement. One that this process has no memory for is tried again as one that Postgres has none for:
+# a node that took all of it gives it back.
+POSTGRES_ERRORS = (*_LOST, asyncpg.PostgresError, MemoryError)
 
 
 @contextmanager
 def postgres_errors(doing: str) -> Generator[None]:
-    """Raise Unavailable, saying what was being done, when Postgres cannot be reached or cannot do its work now.
+    """Raise Unavailable, saying what was being done, when Postgres cannot be reached or cannot do its work now, or this process
+    has no memory to ask it.
 
     Raises:
         ConfigError: the address cannot be understood; no patience would help.
@@ -57,6 +59,11 @@ def postgres_errors(doing: str) -> Generator[None]:
         raise Unavailable(
             f"Postgres could not be reached while {doing}: {error or type(error).__name__}. "
             "Check DATABASE_URI and that the server is up; what was committed is safe."
+        ) from error
+    except MemoryError as error:
+        raise Unavailable(
+            f"This process has no memory left for a statement, while {doing}. Give it more, or less to do at the same time "
+            "(N_JOBS_PER_WORKER of a worker); what was committed is safe."
         ) from error
     except asyncpg.PostgresError as error:
         if not is_away(error.sqlstate):
