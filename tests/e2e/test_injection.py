@@ -12,6 +12,7 @@ from urllib.parse import quote
 import pytest
 import pytest_asyncio
 from httpx import AsyncClient
+from langgraph._internal import _constants
 
 from tests.e2e.auth import asking_as, everything, guarded, key_of
 from tests.e2e.tenancy import Ask, Things, asks
@@ -133,6 +134,24 @@ async def test_what_is_no_name_of_a_tenant_is_refused(stack: Stack, tmp_path: Pa
         answer = await client.post("/threads", json={})
     assert answer.status_code == 401
     assert "printable" in answer.text
+
+
+@pytest.mark.parametrize("value", [None, True, False, 0, "exit", {}, {"a": 1}, ["a"]], ids=str)
+async def test_what_langgraph_tells_itself_is_not_for_a_client_to_say(
+    client: AsyncClient, value: Any
+) -> None:
+    """Else a request could have its run go without checkpoints, or as part of another graph that is not there."""
+    names = [name for name in vars(_constants).values() if str(name).startswith("__pregel_")]
+    assert "__pregel_checkpointer" in names
+    thread = (await client.post("/threads", json={})).json()["thread_id"]
+    config = {"configurable": {"mine": 1, **dict.fromkeys(names, value)}}
+    run = {"assistant_id": "seen", "input": {}, "config": config}
+    answer = await client.post(f"/threads/{thread}/runs/wait", json=run)
+    assert answer.status_code == 200, answer.text
+    assert "__error__" not in answer.json(), answer.text
+    state = (await client.get(f"/threads/{thread}/state")).json()
+    assert state["values"] == answer.json()
+    assert state["checkpoint"]["checkpoint_id"]
 
 
 def as_tenant(api: Service, tenant: str) -> Any:
