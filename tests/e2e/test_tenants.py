@@ -6,6 +6,7 @@ import json
 from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack
 from typing import Any
+from uuid import uuid4
 
 import pytest
 import pytest_asyncio
@@ -109,3 +110,57 @@ async def test_a_stranger_hears_nothing_over_a_websocket(house: House, owner: st
         answer = str(await socket.recv())
     assert "invalid_argument" in answer
     assert house.things[owner].mark not in answer
+
+
+@pytest.mark.parametrize("graph", ["visiting", "visiting_from_a_thread"])
+async def test_a_graph_reaches_no_checkpoints_of_another_tenant(house: House, graph: str) -> None:
+    """By the checkpointer of its run, which takes any thread id."""
+    for owner in TENANTS:
+        theirs = house.things[owner].thread
+        for visitor in TENANTS:
+            if visitor == owner:
+                continue
+            for word in ("", visitor):
+                seen = await visited(house, visitor, graph, theirs, word)
+                assert house.things[owner].run not in seen["runs"]
+                assert seen["ids"] == [theirs]
+            assert seen["left"] == {"value": visitor}
+        state = (await house.clients[owner].get(f"/threads/{theirs}/state")).json()
+        assert state["checkpoint"]["checkpoint_id"] == house.things[owner].checkpoint
+
+
+@pytest.mark.parametrize("graph", ["visiting", "visiting_from_a_thread"])
+async def test_a_graph_keeps_a_memory_of_its_own_under_any_name(house: House, graph: str) -> None:
+    """Where two tenants choose the same name, neither finds what the other one has left there."""
+    for name in (f"user-{graph}", str(uuid4()), f"acme.example/user-{graph}", f"default/user-{graph}"):
+        for tenant in TENANTS:
+            seen = await visited(house, tenant, graph, name, tenant)
+            assert (seen["found"], seen["left"], seen["ids"]) == ({}, {"value": tenant}, [name])
+        for tenant in TENANTS:
+            seen = await visited(house, tenant, graph, name)
+            assert seen["found"] == {"value": tenant}
+
+
+async def test_a_thread_does_not_begin_with_what_another_tenant_left_under_its_id(house: House) -> None:
+    thread_id = str(uuid4())
+    await visited(house, "default", "visiting", thread_id, "left before")
+    http = house.clients["acme.example"]
+    assert (await http.post("/threads", json={"thread_id": thread_id})).status_code == 200
+    assert (await visited(house, "acme.example", "visiting", thread_id))["found"] == {}
+
+
+@pytest.mark.parametrize("tenant", TENANTS)
+async def test_a_graph_reads_other_threads_of_its_tenant(house: House, tenant: str) -> None:
+    its = house.things[tenant]
+    seen = await visited(house, tenant, "visiting", its.thread)
+    assert (seen["runs"], seen["ids"]) == ([its.run], [its.thread])
+
+
+async def visited(house: House, tenant: str, graph: str, other: str, word: str = "") -> dict[str, Any]:
+    """What a run of a tenant tells of another thread."""
+    run = {"assistant_id": graph, "input": {"other": other, "word": word}}
+    answer = await house.clients[tenant].post("/runs/wait", json=run)
+    assert answer.status_code == 200, answer.text
+    seen: dict[str, Any] = answer.json()
+    assert "ids" in seen, seen
+    return seen

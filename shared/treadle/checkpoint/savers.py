@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any, Protocol, cast
 from uuid import UUID
@@ -21,9 +21,13 @@ from treadle.checkpoint.orphans import Orphans
 from treadle.checkpoint.pool import ConnectionPool
 from treadle.checkpoint.reaching import persisting
 from treadle.checkpoint.serde import serializer_of
+from treadle.checkpoint.tenancy import TenantSaver
+from treadle.db.checkpoint_rows import Put
 from treadle.db.orphans import note_orphans
 from treadle.db.pool import Pool, postgres_errors
 from treadle.db.runs import Progress, Runs
+from treadle.db.scope import Scope
+from treadle.db.threads import Threads
 from treadle.errors import Fenced
 from treadle.graphs.config import Config
 from treadle.graphs.custom import open_custom
@@ -33,12 +37,21 @@ from treadle.telemetry.tracing import Tracing
 log = logging.getLogger(__name__)
 
 Saver = BaseCheckpointSaver[Any]
-RunSaver = FencedSaver | GuardedSaver
 
 
 def never() -> bool:
     """Nobody waits."""
     return False
+
+
+class RunSaver(Protocol):
+    """What an attempt asks of its checkpointer besides what langgraph does: see `FencedSaver`."""
+
+    async def written(self) -> None: ...
+
+    async def done_is_written(self) -> None: ...
+
+    def take(self) -> list[Put]: ...
 
 
 class Savers(Protocol):
@@ -65,8 +78,9 @@ class Savers(Protocol):
         """Copy what is not copied with the rows of a thread."""
         ...
 
-    async def of_run(self, run: Run, holds: Callable[[], bool] = never) -> RunSaver:
-        """One for an attempt of a run, which refuses its writes once a newer attempt has the run.
+    async def of_run(self, run: Run, holds: Callable[[], bool] = never) -> TenantSaver:
+        """One for an attempt of a run, which refuses its writes once a newer attempt has the run, and shows its tenant's
+        checkpoints alone.
 
         Args:
             holds: whether the run waits where it is while Postgres is away.
@@ -128,8 +142,8 @@ class PostgresSavers:
     async def copy(self, source: UUID, target: UUID) -> None:
         return
 
-    async def of_run(self, run: Run, holds: Callable[[], bool] = never) -> RunSaver:
-        return FencedSaver(
+    async def of_run(self, run: Run, holds: Callable[[], bool] = never) -> TenantSaver:
+        saver = FencedSaver(
             self._checkpoints,
             self._pool,
             run.run_id,
@@ -140,6 +154,7 @@ class PostgresSavers:
             deferred=run.kwargs.get("durability", "async") == "async",
             serde=self._serde,
         )
+        return TenantSaver(saver, run, _belonging(self._pool, run, holds))
 
     async def progress(self, run: Run) -> Progress:
         with postgres_errors("looking for what earlier attempts of a run have left"):
@@ -154,6 +169,7 @@ class CustomSavers:
 
     def __init__(self, saver: Saver, pool: Pool, runs: Runs) -> None:
         self._runs = runs
+        self._pool = pool
         self._orphans = Orphans(pool, saver)
         self.shared = saver
 
@@ -183,7 +199,7 @@ class CustomSavers:
         await self._orphans.remove(source)
         await copy_thread(self.shared, str(source), str(target))
 
-    async def of_run(self, run: Run, holds: Callable[[], bool] = never) -> RunSaver:
+    async def of_run(self, run: Run, holds: Callable[[], bool] = never) -> TenantSaver:
         await self.of_thread(run.thread_id)
 
         async def is_newest() -> bool:
@@ -197,7 +213,7 @@ class CustomSavers:
                     "the run has ended."
                 )
 
-        return GuardedSaver(self.shared, check)
+        return TenantSaver(GuardedSaver(self.shared, check), run, _belonging(self._pool, run, holds))
 
     async def progress(self, run: Run) -> Progress:
         """Pending writes do not say whose they are; an attempt that left nothing else begins anew."""
@@ -207,6 +223,20 @@ class CustomSavers:
 
     async def tend(self) -> None:
         await self._orphans.tend()
+
+
+def _belonging(pool: Pool, run: Run, holds: Callable[[], bool]) -> Callable[[UUID], Awaitable[bool]]:
+    """Whether a thread is there and of a run's tenant; waits where it is while Postgres is away, as the run does."""
+    threads, scope = Threads(pool), Scope(run.tenant)
+
+    async def look(thread_id: UUID) -> bool:
+        with postgres_errors("looking whose a thread is"):
+            return await threads.is_within(scope, thread_id)
+
+    async def belongs(thread_id: UUID) -> bool:
+        return await persisting(lambda: look(thread_id), holds)
+
+    return belongs
 
 
 @asynccontextmanager

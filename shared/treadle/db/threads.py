@@ -19,6 +19,7 @@ values ($1, $2::text::jsonb, $3, $4, $5, $6)
 on conflict (thread_id) do nothing returning *
 """
 GET = f"select * from treadle.thread where thread_id = $1 and gone_at is null and {sees(2)}"  # noqa: S608 - constants
+WITHIN = f"select exists (select from treadle.thread where thread_id = $1 and {sees(2)})"  # noqa: S608 - as above
 OUTSIDE = f"select exists (select from treadle.thread where thread_id = $1 and not {sees(2)})"  # noqa: S608 - as above
 UPDATE = f"""
 update treadle.thread
@@ -82,6 +83,10 @@ class Threads:
 
     async def get(self, scope: Scope, thread_id: UUID) -> Thread | None:
         return _thread(await self._pool.fetchrow(GET, thread_id, *scope))
+
+    async def is_within(self, scope: Scope, thread_id: UUID) -> bool:
+        """Whether there is such a thread, and in this scope."""
+        return await self._pool.fetchval(WITHIN, thread_id, *scope)
 
     async def is_outside(self, scope: Scope, thread_id: UUID) -> bool:
         """Whether there is such a thread, and not in this scope."""
