@@ -26,7 +26,7 @@ from treadle.db.scope import EVERYWHERE
 from treadle.errors import Fenced
 from treadle.model import Run
 from treadle.store.postgres import PostgresStore
-from treadle.streaming import EventPublisher, EventWriter, connect
+from treadle.streaming import EventPublisher, EventWriter, connect, thread_channel
 
 LEASE = Lease("zombie", secs=30, max_crashes=10)
 OTHER = Lease("heir", secs=30, max_crashes=10)
@@ -81,7 +81,8 @@ class Hands:
 
     def writer(self, run: Run) -> EventWriter:
         """Of one that believes in its lease."""
-        return self.publisher.writer(run.run_id, run.attempt, lambda: True, thread_id=run.thread_id)
+        thread = thread_channel(run.thread_id, run.tenant)
+        return self.publisher.writer(run.run_id, run.attempt, lambda: True, thread=thread)
 
     async def snapshot(self) -> dict[str, Any]:
         """Every row of every table, and every key of Redis with all that is in it."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator, Awaitable
 from pathlib import Path
 from typing import Any, cast
@@ -252,3 +253,49 @@ async def test_the_apps_own_routes_ask_who_it_is_where_that_is_wished(
             assert (await ada.get("/hello")).status_code == 200, http
             thread = (await ada.post("/threads", json={})).json()
             assert thread["metadata"] == {"owner": "ada"}, http
+
+
+@pytest.mark.parametrize("tenant", [None, "another"], ids=["same tenant", "another tenant"])
+async def test_who_followed_a_thread_hears_nothing_of_one_that_somebody_else_makes_under_its_id(
+    stack: Stack, tmp_path: Path, tenant: str | None
+) -> None:
+    async with guarded(stack, tmp_path, TREADLE_SSE_HEARTBEAT_SECS="0.1") as api:
+        bob = as_user(api, "bob", tenant)
+        async with asking_as(api, headers_of("ada")) as ada, asyncio.TaskGroup() as tasks:
+            thread = (await ada.post("/threads", json={})).json()["thread_id"]
+            heard = Heard()
+            query = {"stream_modes": ["lifecycle", "run_modes", "state_update"]}
+            async with ada.stream("GET", f"/threads/{thread}/stream", params=query) as stream:
+                listening = tasks.create_task(heard.listen(stream))
+                await heard.heartbeats(1)
+                assert (await ada.delete(f"/threads/{thread}")).status_code == 204
+                await bob.threads.create(thread_id=thread)
+                await bob.runs.wait(thread, "steps", input={"text": "bob's"})
+                await bob.threads.update_state(thread, {"text": "bob's"})
+                await heard.heartbeats(5)
+                listening.cancel()
+        assert heard.told == []
+
+
+class Heard:
+    """What comes over a stream: heartbeats, and what else it tells."""
+
+    def __init__(self) -> None:
+        self.told: list[str] = []
+        self._beats = 0
+        self._changed = asyncio.Condition()
+
+    async def listen(self, stream: httpx.Response) -> None:
+        async for line in stream.aiter_lines():
+            async with self._changed:
+                if line.startswith(":"):
+                    self._beats += 1
+                elif line:
+                    self.told.append(line)
+                self._changed.notify_all()
+
+    async def heartbeats(self, more: int) -> None:
+        """Wait for so many from now on."""
+        wanted = self._beats + more
+        async with self._changed:
+            await self._changed.wait_for(lambda: self._beats >= wanted)

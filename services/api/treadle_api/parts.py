@@ -250,7 +250,7 @@ async def build(given: Given, links: Links) -> AsyncGenerator[Parts]:
                 requests = _durable_requests(given, links, runs, room, accepting)
                 background.append(tasks.create_task(requests.run(), name="requests"))
             states = States(registry, pool, threads, savers, store, redis, approvals)
-            thread_events = ThreadEvents(hub, runs, ends, stirrings, stream_limits)
+            thread_events = ThreadEvents(hub, runs, threads, ends, stirrings, stream_limits)
             yield Parts(
                 assistants=assistants,
                 assistant_choice=choice,

@@ -27,7 +27,14 @@ from treadle.model import Run
 from treadle.operations.approvals import Approvals
 from treadle.patience import being_cancelled
 from treadle.store.opening import store_of_run
-from treadle.streaming import EventPublisher, EventWriter, StreamLimits, place_of, publish_end
+from treadle.streaming import (
+    EventPublisher,
+    EventWriter,
+    StreamLimits,
+    place_of,
+    publish_end,
+    thread_channel,
+)
 from treadle.telemetry import conventions
 from treadle.telemetry.logs import bind
 from treadle.telemetry.metrics import Metrics
@@ -155,10 +162,8 @@ class Executor:
             run.run_id,
             run.attempt,
             lambda: self._parts.leases.valid(active),
-            thread_id=run.thread_id,
-            base=place_of(
-                run.updated_at
-            ),  # a claim writes the row; nothing else does before its worker has it
+            thread=thread_channel(run.thread_id, run.tenant),
+            base=place_of(run.updated_at),  # a claim writes the row; nothing does before its worker has it
         )
         ended = await self._guarded(active, writer, trace)
         if isinstance(ended, HandedBack | Lost):

@@ -7,7 +7,7 @@ watched go on with whatever is written from then on, and a run's outcome is in P
 
 from treadle.streaming.cancel import CancelBus, CancelSignal
 from treadle.streaming.connection import connect
-from treadle.streaming.event import Event, EventId, place_of
+from treadle.streaming.event import Event, EventId, place_of, thread_channel
 from treadle.streaming.finish import publish_end
 from treadle.streaming.history import EventsLost
 from treadle.streaming.hub import EventHub
@@ -53,4 +53,5 @@ __all__ = [
     "pieces",
     "place_of",
     "publish_end",
+    "thread_channel",
 ]

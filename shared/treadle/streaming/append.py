@@ -19,7 +19,7 @@ from redis.exceptions import NoScriptError
 
 from treadle.streaming import batch
 from treadle.streaming.connection import answered
-from treadle.streaming.event import EventId, live_channel, stream_key, thread_channel
+from treadle.streaming.event import EventId, live_channel, stream_key
 from treadle.streaming.limits import StreamLimits
 
 # Append, bound, let expire and publish a batch. Answers nil, or the Stream's newest id where that is not
@@ -48,8 +48,8 @@ class Entry(msgspec.Struct, frozen=True):
     payload: bytes
     max_batches: int
     ttl_ms: int
-    thread_id: UUID | str | None = None
-    """The thread that is told of this batch too."""
+    thread: str | None = None
+    """The channel of the thread that is told of this batch too."""
 
     @classmethod
     def of(
@@ -60,13 +60,13 @@ class Entry(msgspec.Struct, frozen=True):
         limits: StreamLimits,
         *,
         base: int = 0,
-        thread_id: UUID | str | None = None,
+        thread: str | None = None,
     ) -> Self:
         """The entry with these events; the end marker among them shortens how long the run's Stream is kept.
 
         Args:
             base: the place of the attempt's event 0.
-            thread_id: the run's thread; those who follow it are told when an attempt begins.
+            thread: the channel of the run's thread; those who follow it are told when an attempt begins.
         """
         ended = events[-1][1] == batch.END
         return cls(
@@ -75,13 +75,12 @@ class Entry(msgspec.Struct, frozen=True):
             payload=batch.encode(attempt, events, base),
             max_batches=limits.max_batches,
             ttl_ms=int(1000 * (limits.ended_ttl_secs if ended else limits.ttl_secs)),
-            thread_id=thread_id if events[0][0] == 0 else None,
+            thread=thread if events[0][0] == 0 else None,
         )
 
     @property
     def channels(self) -> list[str]:
-        thread = [] if self.thread_id is None else [thread_channel(self.thread_id)]
-        return [live_channel(self.run_id), *thread]
+        return [live_channel(self.run_id), *([] if self.thread is None else [self.thread])]
 
 
 class Outcome(Enum):

@@ -10,6 +10,8 @@ from uuid import UUID
 import msgspec
 
 from treadle.errors import InvalidRequest
+from treadle.identity.token import token_of
+from treadle.model import DEFAULT_TENANT
 
 # Both numbers must fit into Redis's stream ids (64 bit) and into every client's integers (53 bit).
 _ID = re.compile(r"(0|[1-9][0-9]{0,14})-(0|[1-9][0-9]{0,14})", re.ASCII)
@@ -79,6 +81,11 @@ def live_channel(run_id: UUID | str) -> str:
     return f"treadle:{{{run_id}}}:live"
 
 
-def thread_channel(thread_id: UUID | str) -> str:
-    """The pub/sub channel on which a thread's runs announce that they begin."""
-    return f"treadle:{{{thread_id}}}:runs"
+def thread_channel(thread_id: UUID | str, tenant: str) -> str:
+    """The pub/sub channel on which a thread's runs announce that they begin, and who changes its state what it is now.
+
+    By tenant: a thread may be followed before it is there, and made by another tenant then. Runs and their ids are made here,
+    and nobody else ever has one.
+    """
+    within = "" if tenant == DEFAULT_TENANT else f"{token_of(tenant)}:"
+    return f"treadle:{within}{{{thread_id}}}:runs"

@@ -15,7 +15,7 @@ from redis.asyncio import Redis
 from treadle.owned_task import OwnedTask
 from treadle.streaming.batch import Batch, arrived
 from treadle.streaming.connection import AWAY, Link
-from treadle.streaming.event import EventId, live_channel
+from treadle.streaming.event import EventId, live_channel, thread_channel
 from treadle.streaming.history import History
 from treadle.streaming.news import ThreadNews
 from treadle.streaming.pubsub import Message, PubSubConnection, open_pubsub
@@ -121,12 +121,12 @@ class EventHub:
         return subscription
 
     @asynccontextmanager
-    async def hear(self, thread_id: UUID | str) -> AsyncGenerator[ThreadNews]:
-        """Hear of each run that begins on a thread from now on; the thread need not exist yet.
+    async def hear(self, thread_id: UUID | str, tenant: str) -> AsyncGenerator[ThreadNews]:
+        """Hear of each run that begins on a tenant's thread from now on; the thread need not exist yet.
 
         As `watch`, this does not fail when Redis is away.
         """
-        news = ThreadNews(thread_id)
+        news = ThreadNews(thread_channel(thread_id, tenant))
         async with self._watching(news):
             yield news
 

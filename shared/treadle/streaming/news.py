@@ -20,7 +20,7 @@ STATE_UPDATE = "state_update"
 STATES = 16
 
 
-async def announce_state(redis: Redis, thread_id: UUID, data: bytes) -> None:
+async def announce_state(redis: Redis, thread_id: UUID, tenant: str, data: bytes) -> None:
     """Tell a thread's followers that somebody has changed its state; `data` is JSON.
 
     Raises:
@@ -29,7 +29,7 @@ async def announce_state(redis: Redis, thread_id: UUID, data: bytes) -> None:
     try:
         async with answered():
             payload = batches.encode(0, [(0, STATE_UPDATE, data)])
-            await redis.publish(thread_channel(thread_id), payload)
+            await redis.publish(thread_channel(thread_id, tenant), payload)
     except AWAY as error:
         raise Unavailable(
             f"The new state of thread {thread_id} could not be announced over Redis: {error}"
@@ -43,8 +43,8 @@ class ThreadNews:
     missed (a reconnect to Redis) there is news as well.
     """
 
-    def __init__(self, thread_id: UUID | str) -> None:
-        self.channel = thread_channel(thread_id)
+    def __init__(self, channel: str) -> None:
+        self.channel = channel
         self._changed = asyncio.Event()
         self._states: deque[bytes] = deque(maxlen=STATES)
 

@@ -59,19 +59,19 @@ class EventPublisher:
         attempt: int,
         lease_valid: Callable[[], bool],
         *,
-        thread_id: UUID | str | None = None,
+        thread: str | None = None,
         base: int = 0,
     ) -> EventWriter:
         """The writer of one attempt, counted from 1; `lease_valid` is asked before each sending.
 
         Args:
-            thread_id: whose followers are told that the attempt begins.
+            thread: the channel of the thread whose followers are told that the attempt begins.
             base: the place of the attempt's first event in the order of its thread's; see `place_of`.
         """
         return EventWriter(
             run_id,
             attempt,
-            thread_id=thread_id,
+            thread=thread,
             base=base,
             lease_valid=lease_valid,
             limits=self._limits,

@@ -46,7 +46,7 @@ class EventWriter:
         run_id: UUID | str,
         attempt: int,
         *,
-        thread_id: UUID | str | None,
+        thread: str | None,
         base: int,
         lease_valid: Callable[[], bool],
         limits: StreamLimits,
@@ -55,7 +55,7 @@ class EventWriter:
     ) -> None:
         self.run_id = run_id
         self.attempt = attempt
-        self._thread_id = thread_id
+        self._thread = thread
         self._base = base
         self.fenced = False
         self.published = 0
@@ -211,7 +211,7 @@ class EventWriter:
             events.append(event)
             size += len(event[2]) + batch.EVENT_OVERHEAD_BYTES
         entry = Entry.of(
-            self.run_id, self.attempt, events, self._limits, base=self._base, thread_id=self._thread_id
+            self.run_id, self.attempt, events, self._limits, base=self._base, thread=self._thread
         )
         return _Cut(entry, size, len(events))
 

@@ -146,7 +146,7 @@ class States:
                     b"{}",
                     "interrupted" if newest.next else "idle",
                 )
-        await self._announce(thread_id, newest)
+        await self._announce(thread_id, asking.tenant, newest)
         return written
 
     async def _past_questions(
@@ -161,11 +161,11 @@ class States:
         given = Answerer.of(asking.tenant, asking.user).gave(thread_id, questions, body.values)
         await record(connection, "updated", given)
 
-    async def _announce(self, thread_id: UUID, newest: StateSnapshot) -> None:
+    async def _announce(self, thread_id: UUID, tenant: str, newest: StateSnapshot) -> None:
         """Tell who follows the thread; the state is written, whether they hear of it or not."""
         try:
             data = json.encode({"state": state_view(newest), "thread_id": thread_id})
-            await announce_state(self._redis, thread_id, data)
+            await announce_state(self._redis, thread_id, tenant, data)
         except Unavailable as error:
             log.info("%s", error)
 

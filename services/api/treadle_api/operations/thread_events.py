@@ -15,8 +15,9 @@ import msgspec
 from treadle.db.pool import postgres_errors
 from treadle.db.runs import BegunRun, Runs
 from treadle.db.scope import EVERYWHERE, Scope
+from treadle.db.threads import Threads
 from treadle.errors import Unavailable
-from treadle.model import ROLLED_BACK, Run
+from treadle.model import DEFAULT_TENANT, ROLLED_BACK, Run
 from treadle.streaming import Event, EventHub, EventsLost, StreamLimits, Subscription, place_of
 from treadle_api.ends import Ends
 from treadle_api.stirrings import Stirrings
@@ -78,9 +79,16 @@ class ThreadEvents:
     """
 
     def __init__(
-        self, hub: EventHub, runs: Runs, ends: Ends, stirrings: Stirrings, limits: StreamLimits
+        self,
+        hub: EventHub,
+        runs: Runs,
+        threads: Threads,
+        ends: Ends,
+        stirrings: Stirrings,
+        limits: StreamLimits,
     ) -> None:
         self._hub = hub
+        self._threads = threads
         self._runs = runs
         self._ends = ends
         self._stirrings = stirrings
@@ -94,7 +102,7 @@ class ThreadEvents:
             after: the last place that the client has seen; None: the runs that are on now, from their beginning,
                 and what comes after them; 0: all that is kept.
         """
-        async with self._hub.hear(thread_id) as news:
+        async with self._hub.hear(thread_id, scope.tenant or DEFAULT_TENANT) as news:
             with self._stirrings.telling(thread_id, news):
                 seen = after or 0
                 ended_after = await self._first_end(after)
@@ -108,7 +116,7 @@ class ThreadEvents:
                         ended_after = max(ended_after, _moment(seen), begun.run.ended_at or ended_after)
                     if not runs:
                         await news.wait()
-                        for data in news.states():
+                        for data in await self._visible(scope, thread_id, news.states()):
                             yield StateChanged(seen, data)
 
     async def _first_end(self, after: int | None) -> datetime:
@@ -127,6 +135,17 @@ class ThreadEvents:
             except Unavailable as error:
                 log.warning("%s", error)
                 await asyncio.sleep(AGAIN_SECS)
+
+    async def _visible(self, scope: Scope, thread_id: UUID, states: list[bytes]) -> list[bytes]:
+        """What a follower may know of changed states: the thread may have come since, or come anew, as somebody else's."""
+        while states:
+            try:
+                with postgres_errors("looking whose a thread is"):
+                    return states if await self._threads.is_within(scope, thread_id) else []
+            except Unavailable as error:
+                log.warning("%s", error)
+                await asyncio.sleep(AGAIN_SECS)
+        return states
 
     async def _run(self, begun: BegunRun, seen: int, *, resumed: bool) -> AsyncGenerator[Happening]:
         """What follows a place in one run, until the run is over."""
