@@ -76,6 +76,39 @@ async def test_a_user_is_signed_for(house: Stack, treadle: Client) -> None:
             keyless.acting_for("ada")
 
 
+@pytest.mark.parametrize("tenant", ["acme.example", "ünïted *.>"])
+async def test_what_happens_in_a_tenant_is_heard_by_who_acts_in_it(
+    house: Stack, treadle: Client, tenant: str
+) -> None:
+    """Under subjects of its own, so that NATS can be told who may hear it; also the end of what is removed."""
+    thread_id = uuid4()
+    ada = treadle.acting_for("ada", tenant=tenant)
+    new = steps(thread_id=thread_id, if_not_exists="create")
+    async with ada.events() as events, treadle.events() as others, bus(house) as nats:
+        all_told = await nats.subscribe("treadle.events.>")
+        await ada.wait(new)
+        waits = await ada.create(steps(thread_id=thread_id, after_seconds=3600))
+        await ada.cancel(waits, CancelAction.ROLLBACK)
+        heard = [event async for event in _of_thread(events, "rolled_back")]
+        run = await treadle.create(steps())
+        assert (await anext(others)).run_id == run.run_id
+        told = [await all_told.next_msg(10) for _ in heard]
+    assert [event.status for event in heard] == ["pending", "running", "success", "pending", "rolled_back"]
+    assert {(event.thread_id, event.tenant) for event in heard} == {(thread_id, tenant)}
+    assert {message.subject.split(".")[2] for message in told} == {"tenants"}
+    async with treadle.events(tenant=tenant, durable=f"all-{uuid4()}") as again:
+        assert (await anext(again)).tenant == tenant
+
+
+async def _of_thread(events: AsyncGenerator[RunEvent], last: str) -> AsyncGenerator[RunEvent]:
+    """Up to the first that says so."""
+    async with asyncio.timeout(30):
+        async for event in events:
+            yield event
+            if event.status == last:
+                return
+
+
 async def test_published_requests_become_runs_that_are_heard_of(treadle: Client) -> None:
     thread_id, name = uuid4(), str(uuid4())
     async with treadle.events(thread_id=thread_id) as events:

@@ -108,6 +108,7 @@ async def test_a_service_learns_of_a_run_from_its_acceptance_to_its_end(runs: Wa
             "graph_id": "steps",
             "status": status,
             "attempt": attempt,
+            "tenant": "default",
             "at": msgspec.json.decode(message.data)["at"],
         }
         for message, (status, attempt) in zip(

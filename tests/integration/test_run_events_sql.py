@@ -10,13 +10,15 @@ from uuid import UUID, uuid4
 import pytest
 
 from tests.integration.run_protocol.bench import Bench, taken
+from treadle.db.new_run import NewRun
 from treadle.db.pool import Pool, transaction
 from treadle.db.run_events import NotedEvent, RunEventOutbox
-from treadle.db.runs import Outcome
-from treadle.db.scope import EVERYWHERE
+from treadle.db.runs import Outcome, Runs
+from treadle.db.scope import EVERYWHERE, Scope
+from treadle.db.threads import Threads
 from treadle.messaging.connection import Nats
 from treadle.messaging.run_events import RunEventPublisher, stream_config
-from treadle.model import CancelAction, MultitaskStrategy, Run
+from treadle.model import DEFAULT_TENANT, CancelAction, MultitaskStrategy, Run
 from treadle.telemetry.metrics import Metrics
 from treadle_scheduler.run_events import RunEvents
 
@@ -60,6 +62,26 @@ async def test_each_change_of_a_run_is_noted(bench: Bench) -> None:
     assert (event.assistant_id, event.graph_id) == (run.assistant_id, run.graph_id)
     assert abs((event.at - run.created_at).total_seconds()) < 1
     assert not event.too_old
+
+
+@pytest.mark.parametrize("tenant", ["acme", DEFAULT_TENANT])
+async def test_events_are_the_tenants_also_when_the_thread_is_gone(pool: Pool, tenant: str) -> None:
+    kwargs = {"input": {"text": "a NUL: \0"}, **({} if tenant == DEFAULT_TENANT else {"tenant": tenant})}
+    new = NewRun(
+        run_id=uuid4(),
+        thread_id=uuid4(),
+        assistant_id=uuid4(),
+        graph_id="g",
+        kwargs=kwargs,
+        if_not_exists="create",
+        scope=Scope(tenant),
+    )
+    await Runs(pool).create(new)
+    await Threads(pool).delete(EVERYWHERE, [new.thread_id])
+    assert [(event.status, event.tenant) for event in await waiting(pool)] == [
+        ("pending", tenant),
+        ("rolled_back", tenant),
+    ]
 
 
 @pytest.mark.parametrize("status", ["error", "timeout", "interrupted"])

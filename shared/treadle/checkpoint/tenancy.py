@@ -38,7 +38,7 @@ from langgraph.checkpoint.base import (
 from treadle.checkpoint.fenced import FencedSaver
 from treadle.checkpoint.guarded import GuardedSaver
 from treadle.db.checkpoint_rows import Put
-from treadle.identity.token import token_of
+from treadle.escaping import token_of
 from treadle.model import Run
 
 T = TypeVar("T")

@@ -22,7 +22,7 @@ from treadle.identity import Identity
 from treadle.messaging.connection import NATS_ERRORS
 from treadle.messaging.requests import SOURCE
 from treadle.messaging.subjects import request_subject
-from treadle.model import CancelAction
+from treadle.model import DEFAULT_TENANT, CancelAction
 from treadle.wire.direct import CancelRequest, JoinRequest, RunRef
 from treadle.wire.run_event import RunEvent, RunEventStatus
 from treadle.wire.run_view import RunView
@@ -59,6 +59,7 @@ class Client:
         self._nats = connection
         self._sending = Sending(connection, key, identity)
         self._key = key
+        self._tenant = DEFAULT_TENANT if identity is None or identity.tenant is None else identity.tenant
 
     def acting_for(self, user: str, tenant: str | None = None) -> Client:
         """The same client in the name of a user, which is signed and which graphs are told.
@@ -177,8 +178,9 @@ class Client:
         thread_id: UUID | None = None,
         status: RunEventStatus | None = None,
         durable: str | None = None,
+        tenant: str | None = None,
     ) -> AsyncGenerator[AsyncGenerator[RunEvent]]:
-        """What happens to runs, each event once: of all threads or of one, all or those of a status.
+        """What happens to runs of a tenant, each event once: of all its threads or of one, all or those of a status.
 
             async with treadle.events(status="success", durable="billing") as events:
                 async for event in events:
@@ -190,8 +192,9 @@ class Client:
                 what follows if its hearer has left this block; up to 30 seconds later, and after what follows meanwhile, if
                 the hearer or NATS was killed. NATS may then repeat, too, what was heard just before. It begins with what is
                 kept (a day, if not set otherwise). None: what happens from now on, to this client alone.
+            tenant: None: the one for which this client acts.
         """
-        async with hear(self._nats, thread_id, status, durable) as events:
+        async with hear(self._nats, tenant or self._tenant, thread_id, status, durable) as events:
             yield events
 
     async def _patiently(

@@ -35,10 +35,10 @@ REMEMBERED = 10_000
 
 @asynccontextmanager
 async def hear(
-    client: Nats, thread_id: UUID | None, status: RunEventStatus | None, durable: str | None
+    client: Nats, tenant: str, thread_id: UUID | None, status: RunEventStatus | None, durable: str | None
 ) -> AsyncGenerator[AsyncGenerator[RunEvent]]:
     """Events as they come, over lost connections too. See `Client.events`."""
-    place = _Place(client, run_event_subject(thread_id or "*", status or "*"), durable)
+    place = _Place(client, run_event_subject(tenant, thread_id or "*", status or "*"), durable)
     try:
         await place.begin()
     except NotFoundError:

@@ -13,7 +13,7 @@ from treadle.wire.run_event import RunEventStatus
 
 # In the order of their ids, which for each thread is the order in which they were committed.
 WAITING = """
-select event_id, run_id, thread_id, assistant_id, graph_id, status, attempt, at,
+select event_id, run_id, thread_id, assistant_id, graph_id, status, attempt, at, tenant,
        at < clock_timestamp() - make_interval(secs => $3) as too_old
   from treadle.run_event where event_id > $1 order by event_id limit $2
 """
@@ -34,6 +34,7 @@ class NotedEvent(Record, frozen=True):
     status: RunEventStatus
     attempt: int
     at: datetime
+    tenant: str
     too_old: bool
 
 

@@ -40,7 +40,7 @@ def stream_config(max_age_secs: float, max_bytes: int, replicas: int) -> StreamC
     max_age_secs = max(max_age_secs, LEAST_AGE_SECS)
     return StreamConfig(
         name=EVENTS_STREAM,
-        subjects=[EVENTS_SUBJECTS],
+        subjects=EVENTS_SUBJECTS,
         retention=RetentionPolicy.LIMITS,
         discard=DiscardPolicy.OLD,
         max_age=max_age_secs,
@@ -98,10 +98,11 @@ class RunEventPublisher:
             graph_id=event.graph_id,
             status=event.status,
             attempt=event.attempt,
+            tenant=event.tenant,
             at=event.at,
         )
         await self._stream.publish(
-            run_event_subject(event.thread_id, event.status),
+            run_event_subject(event.tenant, event.thread_id, event.status),
             _encode(told),
             timeout=PUBLISH_TIMEOUT_SECS,
             headers={"Nats-Msg-Id": event_id},

@@ -5,6 +5,9 @@ from __future__ import annotations
 from typing import Literal
 from uuid import UUID
 
+from treadle.escaping import token_of
+from treadle.model import DEFAULT_TENANT
+
 # The stream of wake-ups. A message is gone once it is acknowledged.
 RUNS_STREAM = "TREADLE_RUNS"
 RUNS_SUBJECTS = "treadle.runs.>"
@@ -18,9 +21,10 @@ REQUESTS_SUBJECTS = "treadle.requests.*"
 # Requests that could not be turned into runs, `treadle.deadletters.<source>`.
 DEAD_LETTERS_STREAM = "TREADLE_DEAD_LETTERS"
 DEAD_LETTERS_SUBJECTS = "treadle.deadletters.*"
-# What happened to runs, `treadle.events.runs.<thread_id>.<status>`.
+# What happened to runs, `treadle.events.runs.<thread_id>.<status>`; of tenants other than the default one
+# `treadle.events.tenants.<tenant>.runs.<thread_id>.<status>`.
 EVENTS_STREAM = "TREADLE_EVENTS"
-EVENTS_SUBJECTS = "treadle.events.runs.*.*"
+EVENTS_SUBJECTS = ["treadle.events.runs.*.*", "treadle.events.tenants.*.runs.*.*"]
 # The service of request and reply: `treadle.api.runs.create` and the like.
 SERVICE_PREFIX = "treadle.api"
 
@@ -35,9 +39,10 @@ def service_subject(endpoint: str) -> str:
     return f"{SERVICE_PREFIX}.runs.{endpoint}"
 
 
-def run_event_subject(thread_id: UUID | Literal["*"], status: str) -> str:
-    """Where a change of a run is told: services choose by thread, by status, or take all; `*` is any of them."""
-    return f"treadle.events.runs.{thread_id}.{status}"
+def run_event_subject(tenant: str, thread_id: UUID | Literal["*"], status: str) -> str:
+    """Where a change of a tenant's run is told: services choose by thread, by status, or take all; `*` is any of them."""
+    within = "" if tenant == DEFAULT_TENANT else f"tenants.{token_of(tenant)}."
+    return f"treadle.events.{within}runs.{thread_id}.{status}"
 
 
 def delay_subject(route: str, run_id: UUID) -> str:

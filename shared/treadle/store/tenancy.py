@@ -24,7 +24,7 @@ from langgraph.store.base import (
     SearchOp,
 )
 
-from treadle.identity.token import token_of
+from treadle.escaping import token_of
 from treadle.model import DEFAULT_TENANT
 
 Namespace = tuple[str, ...]

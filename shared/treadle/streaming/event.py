@@ -10,7 +10,7 @@ from uuid import UUID
 import msgspec
 
 from treadle.errors import InvalidRequest
-from treadle.identity.token import token_of
+from treadle.escaping import token_of
 from treadle.model import DEFAULT_TENANT
 
 # Both numbers must fit into Redis's stream ids (64 bit) and into every client's integers (53 bit).

@@ -8,6 +8,8 @@ from uuid import UUID
 
 from msgspec import Struct
 
+from treadle.model import DEFAULT_TENANT
+
 RunEventStatus = Literal["pending", "running", "success", "error", "timeout", "interrupted", "rolled_back"]
 
 
@@ -25,4 +27,5 @@ class RunEvent(Struct, frozen=True, kw_only=True):
     graph_id: str
     status: RunEventStatus
     attempt: int
+    tenant: str = DEFAULT_TENANT
     at: datetime

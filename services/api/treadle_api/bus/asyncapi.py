@@ -121,6 +121,12 @@ def _tell(schemas: _Schemas, channels: Json, operations: Json) -> None:
         "thread_id": {"description": "The run's thread, a UUID."},
         "status": {"description": "What the run has come to.", "enum": list(get_args(RunEventStatus))},
     }
+    of_tenant = {
+        "tenant": {
+            "description": "The tenant's name, with `%` and two hexadecimal digits for each byte that is no letter, digit, `_` or `-`."
+        },
+        **which,
+    }
     for name, action, address, parameters, text, message in (
         (
             "requests",
@@ -144,6 +150,14 @@ def _tell(schemas: _Schemas, channels: Json, operations: Json) -> None:
             "treadle.events.runs.{thread_id}.{status}",
             which,
             f"What happens to runs, in {EVENTS_STREAM}: at least once, in the order of each thread.",
+            _message(schemas.of(RunEvent), TOLD),
+        ),
+        (
+            "tenantRunEvents",
+            "send",
+            "treadle.events.tenants.{tenant}.runs.{thread_id}.{status}",
+            of_tenant,
+            "The same of tenants other than `default`.",
             _message(schemas.of(RunEvent), TOLD),
         ),
     ):

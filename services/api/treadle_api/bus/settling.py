@@ -15,8 +15,8 @@ from opentelemetry.context import Context
 
 from treadle.db.runs import RequestKey
 from treadle.errors import TreadleError, Unavailable
+from treadle.escaping import token_of
 from treadle.identity import Identity, IdentityVerifier
-from treadle.identity.token import token_of
 from treadle.messaging.connection import NATS_ERRORS
 from treadle.messaging.dead_letters import DeadLetters, Refusal
 from treadle.messaging.requests import DurableRequest, received
