@@ -245,6 +245,14 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     treadle_max_metadata_key_chars: Annotated[
         int, Positive, doc("Characters of a key of metadata; longer ones get 422.")
     ] = 256
+    treadle_max_page: Annotated[
+        int,
+        Positive,
+        doc(
+            "Entries that a search, a list or a history may be asked for at once; more get 422. Searches and histories never give "
+            "more than 1,000."
+        ),
+    ] = 10_000
     treadle_max_streams_per_client: Annotated[
         int,
         NotNegative,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack
 from typing import Any
@@ -51,8 +52,9 @@ TOO_MUCH: list[tuple[str, Any, str]] = [
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def strict(stack: Stack) -> AsyncGenerator[Service]:
     """An API process that lets little through."""
-    limits = {"TREADLE_HTTP_MAX_BODY_BYTES": str(MOST_BYTES), "TREADLE_MAX_STREAMS_PER_CLIENT": "2"}
-    service = await stack.api(**limits)
+    service = await stack.api(
+        TREADLE_HTTP_MAX_BODY_BYTES=str(MOST_BYTES), TREADLE_MAX_STREAMS_PER_CLIENT="2", TREADLE_MAX_PAGE="5"
+    )
     yield service
     await service.stop()
 
@@ -120,6 +122,37 @@ async def test_what_is_too_much_is_refused_with_its_place(
     http: httpx.AsyncClient, path: str, body: Any, place: str
 ) -> None:
     assert detail(await http.post(path, json=body), 422).startswith(place)
+
+
+async def test_no_operation_gives_more_at_once_than_a_page_may_have(strict: Service) -> None:
+    """All that are described as taking a `limit`."""
+    async with httpx.AsyncClient(base_url=strict.url) as http:
+        described = (await http.get("/openapi.json")).json()
+        asked = [
+            (method, re.sub(r"\{\w+\}", str(UUID(int=7)), path), place)
+            for path, item in described["paths"].items()
+            for method, operation in item.items()
+            if (place := takes_limit(described, operation)) is not None
+        ]
+        assert len(asked) >= 9
+        for method, path, place in asked:
+            for limit, status in ((6, (422,)), (5, (200, 404, 422))):
+                given: Any = {"params": {"limit": limit}} if place == "query" else {"json": {"limit": limit}}
+                answer = await http.request(method, path, **given)
+                told = f"{method} {path}: {answer.status_code} {answer.text[:200]}"
+                assert answer.status_code in status, told
+                refused = "limit: it is 6, and may be 5 (TREADLE_MAX_PAGE)" in answer.text
+                assert refused == (limit > 5), told
+
+
+def takes_limit(described: dict[str, Any], operation: dict[str, Any]) -> str | None:
+    """Where an operation takes a `limit`: in the query or the body."""
+    if any(each["name"] == "limit" for each in operation.get("parameters", [])):
+        return "query"
+    content = operation.get("requestBody", {}).get("content", {}).get("application/json", {})
+    name = content.get("schema", {}).get("$ref", "").rpartition("/")[2]
+    schema = described["components"]["schemas"].get(name, {})
+    return "body" if "limit" in schema.get("properties", {}) else None
 
 
 async def test_a_client_has_so_many_answers_open_and_a_closed_one_makes_room(

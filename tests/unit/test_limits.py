@@ -16,7 +16,9 @@ from treadle.errors import InvalidRequest, TooManyStreams
 from treadle.wire.limits import BodyLimits
 from treadle_api.open_answers import PerClient, peer
 
-SMALL = BodyLimits(bytes=1000, depth=10, batch=2, metadata_bytes=100, metadata_keys=3, metadata_key_chars=5)
+SMALL = BodyLimits(
+    bytes=1000, depth=10, page=5, batch=2, metadata_bytes=100, metadata_keys=3, metadata_key_chars=5
+)
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers(-9, 9) | st.text(max_size=3),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3),

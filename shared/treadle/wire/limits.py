@@ -28,12 +28,14 @@ class BodyLimits(Struct, frozen=True, kw_only=True):
         bytes: of a whole body over HTTP, and of a frame of a websocket. NATS has a limit of its own.
         depth: of objects and lists inside of each other.
         batch: runs or ids in one request.
+        page: entries that a search, a list or a history may be asked for at once.
         metadata_bytes, metadata_keys, metadata_key_chars: of the metadata that one request brings.
     """
 
     bytes: int
     depth: int
     batch: int
+    page: int
     metadata_bytes: int
     metadata_keys: int
     metadata_key_chars: int
@@ -44,6 +46,7 @@ class BodyLimits(Struct, frozen=True, kw_only=True):
             bytes=settings.treadle_http_max_body_bytes,
             depth=settings.treadle_max_json_depth,
             batch=settings.treadle_max_batch,
+            page=settings.treadle_max_page,
             metadata_bytes=settings.treadle_max_metadata_bytes,
             metadata_keys=settings.treadle_max_metadata_keys,
             metadata_key_chars=settings.treadle_max_metadata_key_chars,
@@ -86,6 +89,14 @@ class BodyLimits(Struct, frozen=True, kw_only=True):
         with suppress(msgspec.DecodeError, UnicodeDecodeError):
             self.read(data)
 
+    def check_page(self, limit: int) -> None:
+        """Raises InvalidRequest: more entries are asked for than may be."""
+        if limit > self.page:
+            raise InvalidRequest(
+                f"limit: it is {limit}, and may be {self.page} (TREADLE_MAX_PAGE). Ask for the next page with `offset`, of a "
+                "history with `before`."
+            )
+
     def too_large(self) -> TooLarge:
         return TooLarge(
             f"body: it is larger than {self.bytes} bytes (TREADLE_HTTP_MAX_BODY_BYTES). Put what is large where the "
@@ -103,6 +114,8 @@ class BodyLimits(Struct, frozen=True, kw_only=True):
         for name in MANY:
             if isinstance(given := body.get(name), list):
                 self._check_count(name, cast("list[Any]", given))
+        if isinstance(limit := body.get("limit"), int):
+            self.check_page(limit)
         for path in METADATA:
             if isinstance(held := reduce(_member, path, body), dict):
                 self._check_metadata(".".join(path), cast("dict[str, Any]", held), size)

@@ -24,6 +24,7 @@ from treadle.operations.create import Creation
 from treadle.operations.ids import new_id, read_id
 from treadle.operations.missing import no_thread
 from treadle.streaming import parse_last_event_id
+from treadle.wire.limits import BodyLimits
 from treadle.wire.run_view import RunField, RunView, run_view
 from treadle.wire.runs import NewRun, RunsCancel
 from treadle_api.access.access import Access
@@ -77,11 +78,13 @@ async def list_runs(
     runs: Runs,
     threads: Threads,
     access: Access,
+    limits: BodyLimits,
     limit: Annotated[int, Parameter(ge=0, le=MOST_LISTED)] = 10,
     offset: QueryOffset = 0,
     status: RunStatus | None = None,
     select: Annotated[list[RunField] | None, Parameter(query="select")] = None,
 ) -> Response[list[RunView]] | Response[list[dict[str, Any]]]:
+    limits.check_page(limit)
     thread = read_id("thread", thread_id)
     scope = await access.allow("threads", "search", {"thread_id": thread, "metadata": {}})
     with postgres_errors("listing runs"):

@@ -9,6 +9,7 @@ from litestar import Router, get, post
 
 from treadle.db.scope import Scope
 from treadle.operations.ids import read_id
+from treadle.wire.limits import BodyLimits
 from treadle.wire.runs import Checkpoint
 from treadle_api.access.access import Access
 from treadle_api.bodies.fields import QueryLimit
@@ -76,10 +77,12 @@ async def get_history(
     thread_id: str,
     states: States,
     access: Access,
+    limits: BodyLimits,
     limit: QueryLimit = HISTORY_LIMIT,
     before: str | None = None,
     select: list[str] | None = None,
 ) -> list[StateView]:
+    limits.check_page(limit)
     wanted, selection = read_id("thread", thread_id), read_selection(select)
     scope = await _readable(access, wanted)
     found = await states.history(scope, wanted, Checkpoint(), limit=limit, before=before, metadata=None)
