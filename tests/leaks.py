@@ -1,6 +1,7 @@
 """Secrets that are planted in a stack, and the places where none of them may come to light.
 
-One more secret is one more member of `Planted` and the line that plants it; one more place is one more `Light.add`.
+One more secret is one more member of `Planted` and the line that plants it, or, where it is made while the stack runs, one more
+`Light.watch`; one more place is one more `Light.add`.
 """
 
 from __future__ import annotations
@@ -58,7 +59,7 @@ REQUEST: dict[str, Any] = {
     "params": {"token": Planted.QUERY.value},
 }
 # Whoever delivers a webhook has to know where to.
-KEPT = {(Planted.WEBHOOK_URL, f"table treadle.{table}") for table in ("run", "webhook", "cron")}
+KEPT = {(Planted.WEBHOOK_URL.name, f"table treadle.{table}") for table in ("run", "webhook", "cron")}
 
 
 def settings(folder: Path, collector: str) -> dict[str, str]:
@@ -89,10 +90,15 @@ class Light:
 
     def __init__(self) -> None:
         self._seen: dict[str, list[str]] = {}
+        self._secrets = {secret.name: secret.value for secret in Planted}
 
     @property
     def places(self) -> set[str]:
         return set(self._seen)
+
+    def watch(self, name: str, secret: str) -> None:
+        """Look for one more secret, also in what was added before."""
+        self._secrets[name] = secret
 
     def add(self, place: str, *texts: str | bytes) -> None:
         plain = (text if isinstance(text, str) else text.decode(errors="replace") for text in texts)
@@ -102,11 +108,11 @@ class Light:
     def leaks(self) -> list[str]:
         """Each secret that was seen where it may not be, and what is around it."""
         return [
-            f"{secret.name} in {place}: {_around(text, written)!r}"
+            f"{name} in {place}: {_around(text, written)!r}"
             for place, texts in self._seen.items()
-            for secret in Planted
-            if (secret, place) not in KEPT
-            for written in {secret.value, quote(secret.value, safe="")}
+            for name, secret in self._secrets.items()
+            if (name, place) not in KEPT
+            for written in {secret, quote(secret, safe="")}
             for text in texts
             if written in text
         ]

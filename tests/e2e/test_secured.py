@@ -17,6 +17,8 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 
 from tests import leaks
 from tests.certificates import Authority
+from tests.e2e.auth import everything, key_of
+from tests.issuer import AUDIENCE, open_issuer
 from tests.leaks import SECRETS, Light, Planted
 from tests.nkey import Nkey
 from tests.otlp import Receiver as Collector
@@ -155,12 +157,47 @@ async def _use(secured: Secured, light: Light) -> None:
         async for answer in leaks.answers(http, hook):
             light.add(f"{answer.request.method} {answer.request.url.path}", answer.text, repr(answer.headers))
         light.add("metrics of the worker", (await http.get(f"http://127.0.0.1:{METRICS_PORT}/metrics")).text)
+        await _use_with_credentials(secured, light, hook)
         [delivered, *_] = await receiver.got("/hook", 2)
         assert delivered.headers["x-token"] == Planted.WEBHOOK_HEADER.value
     redis = Redis.from_url(secured.redis_uri(SECRETS.valkey))
     async with secured.stack.database() as connection:
         await leaks.look_behind(connection, redis, light)
     await redis.aclose()
+
+
+async def _use_with_credentials(secured: Secured, light: Light, hook: str) -> None:
+    """The same, of an API that wants to know who asks: by keys and tokens that are good, and by some that are not."""
+    key = await key_of(secured.stack, *everything())
+    async with open_issuer() as issuer:
+        api = await secured.stack.api(
+            TREADLE_API_KEYS="on",
+            TREADLE_JWT_ISSUER=issuer.url,
+            TREADLE_JWT_AUDIENCE=AUDIENCE,
+            LOG_FORMAT="json",
+        )
+        token, expired = issuer.token(), issuer.token(exp=1)
+        unknown = f"{key[:-8]}{key[-8:].swapcase()}"
+        given = {
+            "an API key": {"x-api-key": key},
+            "an API key as a bearer": {"authorization": f"Bearer {key}"},
+            "a token": {"authorization": f"Bearer {token}"},
+            "an unknown API key": {"x-api-key": unknown},
+            "an expired token": {"authorization": f"Bearer {expired}"},
+        }
+        for name, secret in (("key", key), ("unknown key", unknown)):
+            light.watch(name, secret.rpartition("_")[2])
+        for name, secret in (("token", token), ("expired token", expired)):
+            light.watch(name, secret.rpartition(".")[2])
+        for name, headers in given.items():
+            async with httpx.AsyncClient(base_url=api.url, timeout=30, headers=headers) as http:
+                refused = name.startswith(("an unknown", "an expired"))
+                asked = await http.post("/threads", json={})
+                assert asked.status_code == (401 if refused else 200), asked.text
+                light.add(f"an answer to {name}", asked.text, repr(asked.headers))
+                if not refused:
+                    async for answer in leaks.answers(http, hook):
+                        light.add(f"answers to {name}", answer.text, repr(answer.headers))
 
 
 async def _lose_the_servers(secured: Secured, light: Light) -> None:
