@@ -18,7 +18,7 @@ from langgraph_sdk.client import LangGraphClient
 from tests.stack import GRAPHS, Service, Stack
 from treadle.identity.caller import Permission
 
-SERVED = ("steps", "seen", "slow", "approval", "chat", "asked", "owned")
+SERVED = ("steps", "seen", "slow", "approval", "chat", "asked", "owned", "private")
 AUTH = {"path": f"{GRAPHS.parent}/auth.py:auth"}
 
 

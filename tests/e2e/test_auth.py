@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncGenerator, Awaitable
 from pathlib import Path
 from typing import Any, cast
@@ -154,6 +155,23 @@ async def test_graphs_learn_who_asks_whatever_the_request_claims(ada: LangGraphC
 async def test_factories_learn_who_asks(ada: LangGraphClient) -> None:
     claimed: Any = {"configurable": {"langgraph_auth_user": {"identity": "root"}}}
     assert await ada.runs.wait(None, "owned", input=NO_INPUT, config=claimed) == {"answer": "ada"}
+
+
+async def test_factories_learn_who_looks(api: Service, ada: LangGraphClient) -> None:
+    """At states, at the graph of an assistant, and where a state is made."""
+    assistant = await ada.assistants.create("private", name="mine")
+    drawn = await ada.assistants.get_graph(assistant["assistant_id"])
+    assert "ada" in json.dumps(drawn)
+    assert await ada.assistants.get_schemas(assistant["assistant_id"])
+    thread = (await ada.threads.create())["thread_id"]
+    assert await ada.runs.wait(thread, "private", input=NO_INPUT) == {"answer": "threads.create_run"}
+    await ada.threads.update_state(thread, {"answer": "changed"}, as_node="ada")
+    state = await ada.threads.get_state(thread)
+    assert cast("dict[str, Any]", state["values"]) == {"answer": "changed"}
+    assert len(await ada.threads.get_history(thread)) == 4
+    steps: Any = [{"updates": [{"values": {"answer": "before"}, "as_node": "ada"}]}]
+    made = await ada.threads.create(graph_id="private", supersteps=steps)
+    assert cast("dict[str, Any]", made["values"]) == {"answer": "before"}
 
 
 async def test_assistants_are_their_owners_and_default_ones_are_everybodys_to_run(

@@ -37,6 +37,17 @@ def owned(runtime: ServerRuntime[None]) -> StateGraph[Answer]:
     return graph.add_edge(START, "say")
 
 
+def private(config: RunnableConfig, runtime: ServerRuntime[None]) -> StateGraph[Answer]:
+    """A graph that only those get who are known, be it to run it or to look at it."""
+    if runtime.user is None:
+        raise PermissionError(f"nobody gets this graph for {runtime.access_context}")
+    told = config.get("configurable", {})["langgraph_auth_user"]
+    assert told["identity"] == runtime.user.identity
+    graph = StateGraph(Answer)
+    graph.add_node(runtime.user.identity, RunnableLambda(_saying(runtime.access_context)))
+    return graph.add_edge(START, runtime.user.identity)
+
+
 def _saying(word: str) -> Callable[[Answer], Answer]:
     def say(state: Answer) -> Answer:
         return {"answer": word}

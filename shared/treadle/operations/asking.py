@@ -10,7 +10,7 @@ import msgspec
 
 from treadle.db.new_run import NewRun
 from treadle.db.scope import Scope
-from treadle.identity.user import configurable
+from treadle.identity.user import USER, User, configurable
 from treadle.model import DEFAULT_TENANT
 
 
@@ -36,6 +36,18 @@ class Asking:
             Forbidden: it may not.
         """
         return self.named(msgspec.structs.replace(new, scope=Scope(self.tenant)))
+
+    def config(self, given: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        """A config as factories get it that make a graph to be looked at: with who looks, if that is known.
+
+        Args:
+            given: an assistant's; what it claims of a user is none.
+        """
+        config = dict(given or {})
+        if self.user is not None:
+            proved = {**configurable(self.user), USER: User(self.user)}
+            config["configurable"] = {**(config.get("configurable") or {}), **proved}
+        return config
 
     def named(self, new: NewRun) -> NewRun:
         """A run that says whose it is, and in its config who asks.

@@ -114,7 +114,7 @@ class Agent:
 
     async def _read(self, assistant: Assistant, message: Message) -> Wanted:
         task = TaskId.parse(message.task_id) if message.task_id else None
-        return await self._intake.read(await self._readable(task), assistant, message)
+        return await self._intake.read(self.access, await self._readable(task), assistant, message)
 
     async def find(self, assistant: Assistant, text: str) -> tuple[TaskId, Run]:
         """A task by its id, and its newest run. Raises TaskNotFoundError."""

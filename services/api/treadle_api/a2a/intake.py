@@ -12,6 +12,7 @@ from treadle.db.pool import postgres_errors
 from treadle.db.scope import Scope
 from treadle.db.tasks import TaskRuns
 from treadle.model import Assistant, MultitaskStrategy, Run
+from treadle.operations.asking import Asking
 from treadle.operations.ids import new_id
 from treadle.wire.runs import Command, NewRun
 from treadle_api.a2a.ids import TaskId
@@ -46,7 +47,7 @@ class Intake:
         self._runs = runs
         self._schemas = schemas
 
-    async def read(self, scope: Scope, assistant: Assistant, message: Message) -> Wanted:
+    async def read(self, asking: Asking, scope: Scope, assistant: Assistant, message: Message) -> Wanted:
         """A new task, or the next run of one that asks something.
 
         Raises:
@@ -62,7 +63,7 @@ class Intake:
         else:
             run_id = new_id()
             task = TaskId(_context(message), run_id)
-            body = NewRun(assistant_id="", input=await self._input(assistant, message))
+            body = NewRun(assistant_id="", input=await self._input(asking, assistant, message))
         body.assistant_id = str(assistant.assistant_id)
         body.if_not_exists = "create"
         body.metadata = {"a2a": {"task": str(task.run_id), "message": message.message_id}}
@@ -81,11 +82,11 @@ class Intake:
         where = f" in context {context[:64]!r}" if context else ""
         raise TaskNotFoundError(f"Task not found: {text[:128]}{where}")
 
-    async def _input(self, assistant: Assistant, message: Message) -> dict[str, Any]:
+    async def _input(self, asking: Asking, assistant: Assistant, message: Message) -> dict[str, Any]:
         data, said = data_of(message), chat_message(message)
         if said is None:
             return data
-        schema = (await self._schemas.of(assistant)).input_schema
+        schema = (await self._schemas.of(asking, assistant)).input_schema
         fields = None if schema is None else cast("dict[str, Any]", schema.get("properties") or {})
         if fields is not None and MESSAGES not in fields:
             raise InvalidParamsError(

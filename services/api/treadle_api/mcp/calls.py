@@ -37,7 +37,7 @@ class Calls:
         try:
             body = NewRun(
                 assistant_id=str(assistant.assistant_id),
-                input=await self._tools.input(assistant, arguments),
+                input=await self._tools.input(access, assistant, arguments),
                 stream_mode="values" if progress is None else PROGRESS_MODES,
             )
             async with self._following.begin(access, new_id(), body, stateless=True) as run:

@@ -60,7 +60,7 @@ class Tools:
         scope = await access.allow("assistants", "search", {"metadata": {}, "limit": PAGE, "offset": offset})
         with postgres_errors("listing assistants"):
             named = await self._names.list(scope, PAGE, offset)
-        tools = [await self._tool(name, assistant) for name, assistant in named]
+        tools = [await self._tool(access, name, assistant) for name, assistant in named]
         return Page(tools, str(offset + PAGE) if len(named) == PAGE else None)
 
     async def find(self, access: Access, name: str) -> Assistant | None:
@@ -69,27 +69,27 @@ class Tools:
         with postgres_errors("looking for an assistant"):
             return await self._names.find(scope, name)
 
-    async def input(self, assistant: Assistant, arguments: dict[str, Any]) -> Any:
+    async def input(self, access: Access, assistant: Assistant, arguments: dict[str, Any]) -> Any:
         """What the graph gets for a call's arguments."""
         if arguments.keys() == {INPUT}:
-            schema = (await self._schemas.of(assistant)).input_schema
+            schema = (await self._schemas.of(access, assistant)).input_schema
             if schema is not None and schema.get("type") != OBJECT:
                 return arguments[INPUT]
         return arguments
 
-    async def _tool(self, name: str, assistant: Assistant) -> dict[str, Any]:
+    async def _tool(self, access: Access, name: str, assistant: Assistant) -> dict[str, Any]:
         return {
             "name": name,
             "title": assistant.name,
             "description": assistant.description or f"Tool based on the {assistant.name} assistant",
-            "inputSchema": await self._arguments(assistant),
+            "inputSchema": await self._arguments(access, assistant),
             "annotations": ANNOTATIONS,
         }
 
-    async def _arguments(self, assistant: Assistant) -> Schema:
+    async def _arguments(self, access: Access, assistant: Assistant) -> Schema:
         """A graph that cannot be made now does not hide the others: a call of it says what is wrong."""
         try:
-            schema = (await self._schemas.of(assistant)).input_schema
+            schema = (await self._schemas.of(access, assistant)).input_schema
         except TreadleError as error:
             log.info("the tool of assistant %s cannot be described: %s", assistant.assistant_id, error)
             schema = None

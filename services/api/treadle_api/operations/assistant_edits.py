@@ -14,7 +14,8 @@ from treadle.db.runs import Runs
 from treadle.db.scope import EVERYWHERE, Scope
 from treadle.errors import Conflict, NotFound
 from treadle.graphs.registry import Registry
-from treadle.model import DEFAULT_TENANT, Assistant, CancelAction, default_assistant_id
+from treadle.model import Assistant, CancelAction, default_assistant_id
+from treadle.operations.asking import Asking
 from treadle.operations.assistants import AssistantChoice
 from treadle.operations.cancel import Cancellation
 from treadle.operations.configs import either
@@ -48,7 +49,9 @@ class AssistantEdits:
         self._removal = removal
         self._cancellation = cancellation
 
-    async def create(self, scope: Scope, assistant_id: UUID, body: bodies.NewAssistant) -> Assistant:
+    async def create(
+        self, asking: Asking, scope: Scope, assistant_id: UUID, body: bodies.NewAssistant
+    ) -> Assistant:
         """Make an assistant, or find the one that has its id already, if the client does not mind.
 
         Raises:
@@ -57,10 +60,9 @@ class AssistantEdits:
             Conflict: the id is taken.
         """
         fields = _fields(body, body.graph_id)
-        tenant = scope.tenant or DEFAULT_TENANT
-        await self._check(tenant, body.graph_id, fields.config or {}, fields.context or {})
+        await self._check(asking, body.graph_id, fields.config or {}, fields.context or {})
         with postgres_errors("creating an assistant"):
-            assistant = await self._assistants.create(tenant, assistant_id, fields)
+            assistant = await self._assistants.create(asking.tenant, assistant_id, fields)
             if assistant is None and body.if_exists == "do_nothing":
                 assistant = await self._assistants.get(scope, assistant_id)
         if assistant is None:
@@ -69,7 +71,9 @@ class AssistantEdits:
             )
         return assistant
 
-    async def patch(self, scope: Scope, assistant_id: UUID, body: bodies.AssistantPatch) -> Assistant:
+    async def patch(
+        self, asking: Asking, scope: Scope, assistant_id: UUID, body: bodies.AssistantPatch
+    ) -> Assistant:
         """Change an assistant, which makes a new version of it.
 
         Raises:
@@ -82,7 +86,7 @@ class AssistantEdits:
             config = present.config if fields.config is None else fields.config
             context = present.context if fields.context is None else fields.context
             graph_id = present.graph_id if fields.graph_id is None else fields.graph_id
-            await self._check(present.tenant, graph_id, config, context)
+            await self._check(asking, graph_id, config, context)
         with postgres_errors("changing an assistant"):
             assistant = await self._assistants.patch(scope, assistant_id, fields)
         return self._changed(assistant_id, assistant)
@@ -149,9 +153,9 @@ class AssistantEdits:
                 return
 
     async def _check(
-        self, tenant: str, graph_id: str, config: dict[str, Any], context: dict[str, Any]
+        self, asking: Asking, graph_id: str, config: dict[str, Any], context: dict[str, Any]
     ) -> None:
-        async with self._graphs.open(tenant, graph_id, config, context):
+        async with self._graphs.open(asking, graph_id, config, context):
             return
 
     def _changed(self, assistant_id: UUID, assistant: Assistant | None) -> Assistant:

@@ -12,6 +12,7 @@ from langgraph.store.base import BaseStore
 from treadle.errors import InvalidRequest, TreadleError
 from treadle.graphs.loader import Graph
 from treadle.graphs.registry import Registry
+from treadle.operations.asking import Asking
 from treadle.store.tenancy import in_tenant
 
 
@@ -25,9 +26,9 @@ class Graphs:
 
     @asynccontextmanager
     async def open(
-        self, tenant: str, graph_id: str, config: Mapping[str, Any], context: Mapping[str, Any]
+        self, asking: Asking, graph_id: str, config: Mapping[str, Any], context: Mapping[str, Any]
     ) -> AsyncGenerator[Graph]:
-        """A graph, for as long as the block lasts.
+        """A graph, for as long as the block lasts, as whoever asks may see it.
 
         Raises:
             NotFound: no graph has this id.
@@ -39,8 +40,8 @@ class Graphs:
                     graph_id,
                     "assistants.read",
                     checkpointer=self._checkpointer,
-                    store=in_tenant(self._store, tenant),
-                    config=config,
+                    store=in_tenant(self._store, asking.tenant),
+                    config=asking.config(config),
                     context=context,
                 )
                 graph = await stack.enter_async_context(opening)

@@ -15,6 +15,7 @@ from pydantic import PydanticUserError, TypeAdapter
 from treadle.graphs.loader import Graph
 from treadle.graphs.registry import Registry
 from treadle.model import Assistant
+from treadle.operations.asking import Asking
 from treadle_api.operations.graphs import Graphs
 from treadle_api.views.schemas import AssistantSchemas, GraphDrawing, GraphSchemas
 
@@ -31,7 +32,7 @@ class Schemas:
         self._graphs = graphs
         self._known: dict[str, GraphSchemas] = {}
 
-    async def of(self, assistant: Assistant) -> AssistantSchemas:
+    async def of(self, asking: Asking, assistant: Assistant) -> AssistantSchemas:
         """The JSON schemas of an assistant's input, output, state, config and context.
 
         Those of a graph that is the same for every assistant are made once.
@@ -42,15 +43,15 @@ class Schemas:
         """
         graph_id = assistant.graph_id
         if (schemas := self._known.get(graph_id)) is None:
-            async with self._open(assistant) as graph:
+            async with self._open(asking, assistant) as graph:
                 schemas = graph_schemas(graph)
             if not self._registry.makes(graph_id):
                 self._known[graph_id] = schemas
         return AssistantSchemas.of(graph_id, schemas)
 
-    async def drawing(self, assistant: Assistant, xray: bool | int) -> GraphDrawing:
+    async def drawing(self, asking: Asking, assistant: Assistant, xray: bool | int) -> GraphDrawing:
         """The nodes and edges. `xray`: with those of subgraphs, down to a depth if it is a number. Raises as `of`."""
-        async with self._open(assistant) as graph:
+        async with self._open(asking, assistant) as graph:
             drawn = (await graph.aget_graph(xray=xray)).to_json()
         for node in drawn["nodes"]:
             if isinstance(data := node.get("data"), dict):
@@ -58,10 +59,10 @@ class Schemas:
         return GraphDrawing(nodes=drawn["nodes"], edges=drawn["edges"])
 
     async def subgraphs(
-        self, assistant: Assistant, namespace: str | None, *, recurse: bool
+        self, asking: Asking, assistant: Assistant, namespace: str | None, *, recurse: bool
     ) -> dict[str, GraphSchemas]:
         """The schemas of subgraphs by namespace (`outer|inner`): all, or the one that is named. Raises as `of`."""
-        async with self._open(assistant) as graph:
+        async with self._open(asking, assistant) as graph:
             found = cast(
                 "AsyncIterator[tuple[str, object]]",
                 graph.aget_subgraphs(namespace=namespace, recurse=recurse),
@@ -74,9 +75,9 @@ class Schemas:
             }
 
     @asynccontextmanager
-    async def _open(self, assistant: Assistant) -> AsyncGenerator[Graph]:
+    async def _open(self, asking: Asking, assistant: Assistant) -> AsyncGenerator[Graph]:
         async with self._graphs.open(
-            assistant.tenant, assistant.graph_id, assistant.config, assistant.context
+            asking, assistant.graph_id, assistant.config, assistant.context
         ) as graph:
             yield graph.copy({"name": assistant.graph_id})
 

@@ -64,7 +64,9 @@ class States:
         self._store = store
         self._approvals = approvals
 
-    async def get(self, scope: Scope, thread_id: UUID, at: Checkpoint, *, subgraphs: bool) -> StateView:
+    async def get(
+        self, asking: Asking, scope: Scope, thread_id: UUID, at: Checkpoint, *, subgraphs: bool
+    ) -> StateView:
         """The state at a checkpoint, the newest one unless it is named.
 
         Raises:
@@ -74,12 +76,13 @@ class States:
         if (graph_id := _graph_id(thread)) is None:
             return empty_state()
         with postgres_errors("reading a state"):
-            async with self._graph(thread, graph_id, "threads.read") as graph:
+            async with self._graph(asking, thread, graph_id, "threads.read") as graph:
                 snapshot = await readable_state(graph, _config(thread_id, at), subgraphs=subgraphs)
         return state_view(snapshot)
 
     async def history(
         self,
+        asking: Asking,
         scope: Scope,
         thread_id: UUID,
         at: Checkpoint,
@@ -99,7 +102,7 @@ class States:
             return []
         earlier = None if before is None else _config(thread_id, Checkpoint(checkpoint_id=before))
         with postgres_errors("reading a history"):
-            async with self._graph(thread, graph_id, "threads.read") as graph:
+            async with self._graph(asking, thread, graph_id, "threads.read") as graph:
                 states = await readable_history(
                     graph, _config(thread_id, at), filter=metadata, before=earlier, limit=limit
                 )
@@ -124,7 +127,7 @@ class States:
         with postgres_errors("updating a state"):
             async with (
                 transaction(self._pool) as connection,
-                self._graph(thread, graph_id, "threads.update", locked=True) as graph,
+                self._graph(asking, thread, graph_id, "threads.update", locked=True) as graph,
             ):
                 at_rest = await lock_at_rest(connection, scope, thread_id)
                 if at_rest is None:
@@ -178,12 +181,16 @@ class States:
 
     @asynccontextmanager
     async def _graph(
-        self, thread: Thread, graph_id: str, access: AccessContext, *, locked: bool = False
+        self, asking: Asking, thread: Thread, graph_id: str, access: AccessContext, *, locked: bool = False
     ) -> AsyncGenerator[Graph]:
         saver = await self._savers.of_thread(thread.thread_id, locked=locked)
         try:
             async with self._registry.open(
-                graph_id, access, checkpointer=saver, store=in_tenant(self._store, thread.tenant)
+                graph_id,
+                access,
+                checkpointer=saver,
+                store=in_tenant(self._store, thread.tenant),
+                config=asking.config(),
             ) as graph:
                 yield graph
         except InvalidUpdateError as error:

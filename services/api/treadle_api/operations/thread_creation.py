@@ -63,7 +63,9 @@ class ThreadCreation:
         ttl = read_ttl(body.ttl) or self._default_ttl
         with postgres_errors("creating a thread"):
             if body.supersteps:
-                thread = await self._with_history(maker, thread_id, body.metadata or {}, ttl, body.supersteps)
+                thread = await self._with_history(
+                    asking, maker, thread_id, body.metadata or {}, ttl, body.supersteps
+                )
             elif body.thread_id is None:
                 thread = await self._threads.create_new(maker, thread_id, body.metadata or {}, ttl)
             else:
@@ -95,6 +97,7 @@ class ThreadCreation:
 
     async def _with_history(
         self,
+        asking: Asking,
         maker: Maker,
         thread_id: UUID,
         metadata: dict[str, Any],
@@ -112,15 +115,14 @@ class ThreadCreation:
             if await insert(connection, maker, thread_id, metadata, ttl) is None:
                 return None
             async with self._savers.of_new_thread(thread_id) as saver:
-                store = in_tenant(self._store, maker.tenant)
-                await self._apply(connection, saver, store, thread_id, graph_id, supersteps)
+                await self._apply(connection, saver, asking, thread_id, graph_id, supersteps)
         return await self._threads.get(EVERYWHERE, thread_id)
 
     async def _apply(
         self,
         connection: Connection,
         saver: Saver,
-        store: BaseStore,
+        asking: Asking,
         thread_id: UUID,
         graph_id: str,
         supersteps: Sequence[Superstep],
@@ -129,7 +131,13 @@ class ThreadCreation:
             "configurable": {"thread_id": str(thread_id), "checkpoint_ns": ""},
             "metadata": {"graph_id": graph_id},
         }
-        async with self._registry.open(graph_id, "threads.update", checkpointer=saver, store=store) as graph:
+        async with self._registry.open(
+            graph_id,
+            "threads.update",
+            checkpointer=saver,
+            store=in_tenant(self._store, asking.tenant),
+            config=asking.config(),
+        ) as graph:
             try:
                 await graph.abulk_update_state(config, [_updates(each) for each in supersteps])
             except (InvalidUpdateError, KeyError, ValueError, TypeError) as error:

@@ -180,7 +180,7 @@ class ProtocolCommands:
 
     async def _state(self, access: Access, thread_id: UUID, params: StateGet) -> Result:
         state = await self._states.get(
-            await _readable(access, thread_id), thread_id, _at(params.namespace), subgraphs=False
+            access, await _readable(access, thread_id), thread_id, _at(params.namespace), subgraphs=False
         )
         values = state.values
         if params.keys is not None and isinstance(values, dict):
@@ -192,6 +192,7 @@ class ProtocolCommands:
 
     async def _checkpoints(self, access: Access, thread_id: UUID, params: ListCheckpoints) -> Result:
         history = await self._states.history(
+            access,
             await _readable(access, thread_id),
             thread_id,
             _at(params.namespace),

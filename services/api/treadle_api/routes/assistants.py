@@ -37,7 +37,7 @@ async def create_assistant(
     value: dict[str, Any] = {**_value(assistant_id, data), "if_exists": data.if_exists or "raise"}
     scope = await access.allow("assistants", "create", value)
     data.metadata = value["metadata"]
-    return assistant_view(await assistant_edits.create(scope, assistant_id, data))
+    return assistant_view(await assistant_edits.create(access, scope, assistant_id, data))
 
 
 def _value(assistant_id: UUID, data: NewAssistant | AssistantPatch) -> dict[str, Any]:
@@ -71,7 +71,7 @@ async def patch_assistant(
     value = _value(wanted, data)
     scope = await access.allow("assistants", "update", value)
     data.metadata = value["metadata"] or None
-    return assistant_view(await assistant_edits.patch(scope, wanted, data))
+    return assistant_view(await assistant_edits.patch(access, scope, wanted, data))
 
 
 @delete(ONE, summary="Remove an assistant, and its threads if that is wished; runs of it that are on stop")

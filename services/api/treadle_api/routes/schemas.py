@@ -22,14 +22,14 @@ ONE = "/assistants/{assistant_id:str}"
 async def get_schemas(
     assistant_id: str, assistant_choice: AssistantChoice, schemas: Schemas, access: Access
 ) -> AssistantSchemas:
-    return await schemas.of(await _read(assistant_choice, access, _id(assistant_id)))
+    return await schemas.of(access, await _read(assistant_choice, access, _id(assistant_id)))
 
 
 @get(f"{ONE}/graph", summary="The nodes and edges of an assistant's graph")
 async def get_graph(
     assistant_id: str, assistant_choice: AssistantChoice, schemas: Schemas, access: Access, xray: str = ""
 ) -> GraphDrawing:
-    return await schemas.drawing(await _read(assistant_choice, access, assistant_id), _xray(xray))
+    return await schemas.drawing(access, await _read(assistant_choice, access, assistant_id), _xray(xray))
 
 
 @get(
@@ -45,7 +45,7 @@ async def get_subgraphs(
     recurse: bool = False,
 ) -> dict[str, GraphSchemas]:
     return await schemas.subgraphs(
-        await _read(assistant_choice, access, _id(assistant_id)), namespace, recurse=recurse
+        access, await _read(assistant_choice, access, _id(assistant_id)), namespace, recurse=recurse
     )
 
 

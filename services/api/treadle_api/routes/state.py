@@ -34,7 +34,7 @@ async def get_state(
     wanted, selection = read_id("thread", thread_id), read_selection(select)
     scope = await _readable(access, wanted)
     return selection.of(
-        await states.get(scope, wanted, Checkpoint(checkpoint_id=checkpoint_id), subgraphs=subgraphs)
+        await states.get(access, scope, wanted, Checkpoint(checkpoint_id=checkpoint_id), subgraphs=subgraphs)
     )
 
 
@@ -50,7 +50,7 @@ async def get_state_at(
     wanted, selection = read_id("thread", thread_id), read_selection(select)
     scope = await _readable(access, wanted)
     return selection.of(
-        await states.get(scope, wanted, Checkpoint(checkpoint_id=checkpoint_id), subgraphs=subgraphs)
+        await states.get(access, scope, wanted, Checkpoint(checkpoint_id=checkpoint_id), subgraphs=subgraphs)
     )
 
 
@@ -62,7 +62,9 @@ async def get_state_at(
 async def post_state_at(thread_id: str, data: StateAt, states: States, access: Access) -> StateView:
     wanted, selection = read_id("thread", thread_id), read_selection(data.select)
     scope = await _readable(access, wanted)
-    return selection.of(await states.get(scope, wanted, data.checkpoint, subgraphs=bool(data.subgraphs)))
+    return selection.of(
+        await states.get(access, scope, wanted, data.checkpoint, subgraphs=bool(data.subgraphs))
+    )
 
 
 @post("/threads/{thread_id:str}/state", status_code=200, summary="Update the state, as a node would")
@@ -85,7 +87,9 @@ async def get_history(
     limits.check_page(limit)
     wanted, selection = read_id("thread", thread_id), read_selection(select)
     scope = await _readable(access, wanted)
-    found = await states.history(scope, wanted, Checkpoint(), limit=limit, before=before, metadata=None)
+    found = await states.history(
+        access, scope, wanted, Checkpoint(), limit=limit, before=before, metadata=None
+    )
     return [selection.of(state) for state in found]
 
 
@@ -93,6 +97,7 @@ async def get_history(
 async def post_history(thread_id: str, data: HistoryQuery, states: States, access: Access) -> list[StateView]:
     wanted, selection = read_id("thread", thread_id), read_selection(data.select)
     found = await states.history(
+        access,
         await _readable(access, wanted),
         wanted,
         data.checkpoint or Checkpoint(),
