@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncGenerator
+from contextlib import AsyncExitStack
 from itertools import permutations
 from pathlib import Path
 from typing import Any
@@ -105,27 +106,25 @@ async def test_no_id_is_more_than_an_id(stack: Stack, client: AsyncClient, odd: 
 
 async def test_tenants_with_similar_names_are_apart(stack: Stack, tmp_path: Path) -> None:
     item: dict[str, Any] = {"namespace": ["notes"], "key": "one"}
-    async with guarded(stack, tmp_path) as api:
+    async with guarded(stack, tmp_path) as api, AsyncExitStack() as opened:
+        clients = {name: await opened.enter_async_context(as_tenant(api, name)) for name in NAMES}
         threads: dict[str, str] = {}
-        for name in NAMES:
-            async with as_tenant(api, name) as client:
-                thread = await client.post("/threads", json={"metadata": {"name": name}})
-                assert thread.status_code == 200, (name, thread.text)
-                threads[name] = thread.json()["thread_id"]
-                put = await client.put("/store/items", json={**item, "value": {"name": name}})
-                assert put.status_code == 204, (name, put.text)
-        for name in NAMES:
-            async with as_tenant(api, name) as client:
-                found = (await client.post("/threads/search", json={"limit": 1000})).json()
-                assert [each["thread_id"] for each in found] == [threads[name]]
-                query = {"namespace": "notes", "key": "one"}
-                kept = (await client.get("/store/items", params=query)).json()
-                assert kept["value"] == {"name": name}
-                all_kept = (await client.post("/store/items/search", json={"namespace_prefix": []})).json()
-                assert [each["value"] for each in all_kept["items"]] == [{"name": name}]
+        for name, client in clients.items():
+            thread = await client.post("/threads", json={"metadata": {"name": name}})
+            assert thread.status_code == 200, (name, thread.text)
+            threads[name] = thread.json()["thread_id"]
+            put = await client.put("/store/items", json={**item, "value": {"name": name}})
+            assert put.status_code == 204, (name, put.text)
+        for name, client in clients.items():
+            found = (await client.post("/threads/search", json={"limit": 1000})).json()
+            assert [each["thread_id"] for each in found] == [threads[name]]
+            query = {"namespace": "notes", "key": "one"}
+            kept = (await client.get("/store/items", params=query)).json()
+            assert kept["value"] == {"name": name}
+            all_kept = (await client.post("/store/items/search", json={"namespace_prefix": []})).json()
+            assert [each["value"] for each in all_kept["items"]] == [{"name": name}]
         for one, other in permutations(NAMES, 2):
-            async with as_tenant(api, one) as client:
-                assert (await client.get(f"/threads/{threads[other]}")).status_code == 404
+            assert (await clients[one].get(f"/threads/{threads[other]}")).status_code == 404
 
 
 @pytest.mark.parametrize("name", REFUSED, ids=["backwards", "long", "tab", "no-break space"])
