@@ -17,6 +17,7 @@ from treadle_api.limits import limited
 from treadle_api.observe import Observe
 from treadle_api.openapi import openapi
 from treadle_api.parts import Parts
+from treadle_api.providing import given, in_turn
 from treadle_api.routes import (
     a2a,
     assistants,
@@ -63,11 +64,11 @@ def make_app(parts: Parts, http: Http, *, mine: Any | None = None, prefix: str =
         prefix: that all paths lie under, for the description.
     """
     routers = [router for router, switch in ROUTERS if not getattr(http, switch)]
-    return Litestar(
+    app = Litestar(
         route_handlers=[*routers, system.bare] if http.disable_meta else routers,
         dependencies={
-            **{field.name: _given(getattr(parts, field.name)) for field in fields(parts)},
-            "access": _given(OPEN) if parts.proof is None else Provide(access_of, sync_to_thread=False),
+            **{field.name: given(getattr(parts, field.name)) for field in fields(parts)},
+            "access": given(OPEN) if parts.proof is None else Provide(access_of, sync_to_thread=False),
         },
         exception_handlers=HANDLERS,
         response_class=Answer,
@@ -85,7 +86,4 @@ def make_app(parts: Parts, http: Http, *, mine: Any | None = None, prefix: str =
         request_max_body_size=parts.limits.bytes,
         logging_config=None,
     )
-
-
-def _given(part: object) -> Provide:
-    return Provide(lambda: part, use_cache=True, sync_to_thread=False)
+    return in_turn(app)
