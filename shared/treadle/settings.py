@@ -259,7 +259,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         doc(
             "Answers that stay open (streams, `wait`, `join`) that a client may have at an API process; more get 429. 0: no bound."
         ),
-    ] = 1000
+    ] = 5000
     treadle_db_pool_size: Annotated[int, Positive, doc("Postgres connections of a process at the most.")] = 10
     treadle_db_pool_wait_secs: Annotated[
         float, Seconds, doc("How long a request to the API may wait for one of these; then it gets 503.")
