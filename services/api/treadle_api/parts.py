@@ -42,7 +42,7 @@ from treadle.storage import open_storage
 from treadle.streaming import EventHub, StreamLimits, connect
 from treadle.telemetry.metrics import Metrics
 from treadle.telemetry.tracing import Tracing
-from treadle.webhooks.build import webhook_policy
+from treadle.webhooks.policy import WebhookPolicy
 from treadle.wire.limits import BodyLimits
 from treadle_api.a2a.endpoint import A2aEndpoint, Sources
 from treadle_api.access.gate import client_of
@@ -148,7 +148,7 @@ async def link(given: Given) -> AsyncGenerator[Links]:
 async def build(given: Given, links: Links) -> AsyncGenerator[Parts]:
     """Build the parts; waits for Postgres."""
     settings, registry, tracing = given.settings, given.registry, given.tracing
-    policy = None if given.config.http.disable_webhooks else webhook_policy(given.config, settings)
+    policy = None if given.config.http.disable_webhooks else WebhookPolicy.of(given.config, settings)
     verifier = IdentityVerifier.of(settings)
     nats, redis, dependencies = links.nats, links.redis, links.dependencies
     metrics, limits = links.metrics, BodyLimits.of(settings)

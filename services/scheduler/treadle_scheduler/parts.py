@@ -33,7 +33,7 @@ from treadle.service import Given
 from treadle.streaming import StreamLimits, connect
 from treadle.telemetry.metrics import Metrics
 from treadle.telemetry.server import serve_metrics
-from treadle.webhooks.build import webhook_policy
+from treadle.webhooks.policy import WebhookPolicy
 
 POOL_SIZE = 4
 REMOVALS_AT_ONCE = 2
@@ -93,7 +93,7 @@ async def build(given: Given) -> AsyncGenerator[Parts]:
             FirstWakeups(wakeups, metrics, given.tracing),
             Schedules(nats, settings.treadle_nats_replicas, wanted=settings.treadle_nats_schedules == "auto"),
             Cancellation(runs, redis, StreamLimits.of(settings)),
-            None if given.config.http.disable_webhooks else webhook_policy(given.config, settings),
+            None if given.config.http.disable_webhooks else WebhookPolicy.of(given.config, settings),
             metrics,
             given.tracing,
             given.config.checkpointer.thread_ttl.default,

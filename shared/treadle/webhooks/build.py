@@ -11,22 +11,13 @@ from treadle.graphs.webhooks import filled_headers
 from treadle.settings import Settings
 from treadle.telemetry.metrics import Metrics
 from treadle.webhooks.delivery import Delivery
-from treadle.webhooks.policy import WebhookPolicy, networks
+from treadle.webhooks.policy import WebhookPolicy
 from treadle.webhooks.retries import Retries
 from treadle.webhooks.sender import WebhookSender
 from treadle.webhooks.signature import secrets
 
 # An attempt is over by then, and what came of it is written down, unless its process has died.
 LEASE_MARGIN_SECS = 2.0
-
-
-def webhook_policy(config: Config, settings: Settings) -> WebhookPolicy:
-    """Where webhooks may go.
-
-    Raises:
-        ConfigError: TREADLE_WEBHOOK_ALLOWED_NETWORKS cannot be used.
-    """
-    return WebhookPolicy(config.webhooks.url, networks(settings.treadle_webhook_allowed_networks))
 
 
 def webhook_sender(config: Config, settings: Settings) -> WebhookSender:
@@ -36,7 +27,7 @@ def webhook_sender(config: Config, settings: Settings) -> WebhookSender:
         ConfigError: a setting cannot be used, or a variable that a header names is not set.
     """
     return WebhookSender(
-        webhook_policy(config, settings),
+        WebhookPolicy.of(config, settings),
         headers=filled_headers(config.path, config.webhooks, {**config.env, **os.environ}),
         keys=secrets(settings.treadle_webhook_secret),
         timeout_secs=settings.treadle_webhook_timeout_secs,

@@ -9,11 +9,14 @@ import re
 import socket
 from collections.abc import Iterator, Sequence
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+from typing import Self
 
 import httpx
 
 from treadle.errors import ConfigError, InvalidRequest
+from treadle.graphs.config import Config
 from treadle.graphs.webhooks import UrlRules
+from treadle.settings import Settings
 
 Address = IPv4Address | IPv6Address
 Network = IPv4Network | IPv6Network
@@ -44,6 +47,15 @@ class WebhookPolicy:
     def __init__(self, rules: UrlRules | None, networks: Sequence[Network] = ()) -> None:
         self._rules = rules or UrlRules(require_https=False)
         self._networks = (*networks, *(() if self._rules.disable_loopback else LOOPBACK))
+
+    @classmethod
+    def of(cls, config: Config, settings: Settings) -> Self:
+        """Where webhooks may go.
+
+        Raises:
+            ConfigError: TREADLE_WEBHOOK_ALLOWED_NETWORKS cannot be used.
+        """
+        return cls(config.webhooks.url, networks(settings.treadle_webhook_allowed_networks))
 
     def check(self, text: str) -> None:
         """Refuse a URL of which one can tell that it must not be called.
