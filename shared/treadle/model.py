@@ -53,7 +53,9 @@ class MultitaskStrategy(StrEnum):
 
 
 # Kept with a run for Treadle's own use, and not shown.
-PRIVATE_KWARGS = frozenset({"tenant", "trace", "protocol", "authenticated", "continues", "asked_by"})
+PRIVATE_KWARGS = frozenset(
+    {"tenant", "trace", "protocol", "authenticated", "continues", "asked_by", "remote"}
+)
 
 
 OnMissed = Literal["once", "skip"]

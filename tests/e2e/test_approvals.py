@@ -232,3 +232,30 @@ async def test_the_command_line_lists_who_answered(house: Stack) -> None:
     assert question["value"] == {"type": "other"}
     assert thread in await told("--thread", thread, "--since", "1h", "--tenant", "default")
     assert await told("--user", name, "--tenant", "nobody") == ""
+
+
+async def test_answers_that_a_remote_graph_passes_on_are_answers(house: Stack) -> None:
+    """It says them in its config, where anybody can."""
+    ada, fred = as_user(house, "ada"), as_user(house, "fred", "finance")
+    thread = await stopped(ada, "transfer")
+    question = (await waits(ada, thread))["transfer"]
+    said: Any = {"configurable": {"__pregel_resuming": True, "__pregel_resume_map": {question: "yes"}}}
+    with pytest.raises(HTTPStatusError) as refused:
+        await ada.runs.wait(thread, "refunds", input={"kinds": ["transfer"]}, config=said)
+    assert refused.value.response.status_code == 403
+    assert "transfer" in await waits(ada, thread)
+    await fred.runs.wait(thread, "refunds", input={"kinds": ["transfer"]}, config=said)
+    state = await fred.threads.get_state(thread)
+    assert cast("Any", state["values"])["said"] == ["yes"]
+    assert await audit(house, thread) == [
+        ("refused", "ada", {"resume": {question: "yes"}}),
+        ("answered", "fred", {"resume": {question: "yes"}}),
+    ]
+
+
+async def test_a_remote_graph_that_goes_on_elsewhere_begins_with_its_input(house: Stack) -> None:
+    fred = as_user(house, "fred", "finance")
+    thread = (await fred.threads.create())["thread_id"]
+    said: Any = {"configurable": {"__pregel_resuming": True, "__pregel_resume_map": {"0" * 32: "yes"}}}
+    await fred.runs.wait(thread, "refunds", input={"kinds": ["transfer"]}, config=said)
+    assert "transfer" in await waits(fred, thread)

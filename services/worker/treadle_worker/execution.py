@@ -43,9 +43,9 @@ from treadle.telemetry.tracing import Tracing
 from treadle_worker.active import ActiveRun, Stop, timed_out
 from treadle_worker.attempt import Attempt, newest_of
 from treadle_worker.endings import Ended, Ending, HandedBack, Lost
-from treadle_worker.inputs import graph_input, run_config
+from treadle_worker.inputs import run_config
 from treadle_worker.leases import LeaseKeeper
-from treadle_worker.resumption import answers_left, resumes
+from treadle_worker.resumption import answers_left, given_to, resumes
 from treadle_worker.threads import Threads
 from treadle_worker.turned_away import MOST_TIMES, TurnedAway
 
@@ -248,7 +248,7 @@ class Executor:
                     graph,
                     config,
                     writer,
-                    given=await answers_left(graph, run) if resumed else graph_input(run),
+                    given=await (answers_left if resumed else given_to)(graph, run),
                     saver=saver,
                     on_first_event=parts.metrics.first_event.observe,
                 )

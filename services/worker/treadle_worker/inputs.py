@@ -10,15 +10,13 @@ from langchain_core.runnables import RunnableConfig
 from langgraph.types import Durability, StreamMode
 
 from treadle.graphs.command import to_command
+from treadle.graphs.remote import of_client
 from treadle.identity.user import USER, User
 from treadle.model import Run
 
 LANGGRAPH_VERSION = version("langgraph")
-# What names of a config begin with by which langgraph tells itself what it does. They are not a client's to say: a run would
-# go without checkpoints, or as part of a graph that is not there. langgraph's RemoteGraph sends some of its caller's.
-OF_LANGGRAPH = "__pregel_"
-# Its switch for "an answer to an interrupt that does not wait is an error".
-STRICT_RESUME = f"{OF_LANGGRAPH}strict_resume"
+# langgraph's own switch for "an answer to an interrupt that does not wait is an error".
+STRICT_RESUME = "__pregel_strict_resume"
 
 # Where in a thread's history a run begins.
 PLACE = ("checkpoint_id", "checkpoint_ns", "checkpoint_map")
@@ -48,9 +46,7 @@ def run_config(run: Run, *, resumed: bool) -> RunnableConfig:
     A resumed attempt starts from the newest checkpoint, which its predecessor wrote, whatever the request named.
     """
     stored = cast("dict[str, Any]", run.kwargs.get("config") or {})
-    asked = cast("dict[str, Any]", stored.get("configurable") or {})
-    configurable = {name: value for name, value in asked.items() if not name.startswith(OF_LANGGRAPH)}
-    configurable.update(_ids(run))
+    configurable: dict[str, Any] = {**of_client(stored.get("configurable") or {}), **_ids(run)}
     for name in PLACE:
         configurable.pop(name, None)
     if not resumed:

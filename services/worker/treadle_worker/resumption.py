@@ -15,7 +15,7 @@ from treadle.db.pool import postgres_errors
 from treadle.db.runs import Progress, Runs
 from treadle.graphs.loader import Graph
 from treadle.model import MultitaskStrategy, Run
-from treadle_worker.inputs import starting_place
+from treadle_worker.inputs import graph_input, starting_place
 
 
 async def resumes(run: Run, savers: Savers, runs: Runs) -> bool:
@@ -52,6 +52,19 @@ def goes_on(run: Run, progress: Progress) -> bool:
     of another branch. It starts anew, where it was told to.
     """
     return progress.checkpointed or (progress.written and not starting_place(run))
+
+
+async def given_to(graph: Graph, run: Run) -> Any:
+    """What a run begins with: its input or its command.
+
+    Answers that a RemoteGraph passes on may be for questions of other graphs. Where its thread has nothing yet, nothing goes on:
+    the run begins with the input that came along.
+    """
+    if run.kwargs.get("remote") and run.kwargs.get("input") is not None:
+        snapshot = await readable_state(graph, {"configurable": {"thread_id": str(run.thread_id)}})
+        if snapshot.created_at is None:
+            return run.kwargs["input"]
+    return graph_input(run)
 
 
 async def answers_left(graph: Graph, run: Run) -> Command[Any] | None:

@@ -15,6 +15,7 @@ from treadle.db.new_run import NewRun as Row
 from treadle.db.pool import COMMAND_TIMEOUT_SECS, postgres_errors
 from treadle.db.runs import CancelledRun, Created, Requested, RequestKey, Runs
 from treadle.errors import Conflict
+from treadle.graphs.remote import answers_in
 from treadle.messaging.delays import Schedules
 from treadle.model import Assistant, MultitaskStrategy, Run, Ttl
 from treadle.operations.accepting import accept
@@ -325,7 +326,7 @@ def _kwargs(body: NewRun, assistant: Assistant) -> dict[str, Any]:
     modes = body.stream_mode or "values"
     return {
         "input": body.input,
-        "command": None if body.command is None else msgspec.to_builtins(body.command),
+        **_command(body),
         "config": merged_config(assistant, body.config, body.context, body.metadata),
         "context": merged_context(assistant, body.config, body.context),
         "checkpoint": _checkpoint(body),
@@ -340,6 +341,16 @@ def _kwargs(body: NewRun, assistant: Assistant) -> dict[str, Any]:
         "feedback_keys": body.feedback_keys,
         **_tracer(body),
     }
+
+
+def _command(body: NewRun) -> dict[str, Any]:
+    """The request's; or the answers that a RemoteGraph passes on, which are allowed, recorded and given as those of a command."""
+    if body.command is not None:
+        return {"command": msgspec.to_builtins(body.command)}
+    configurable = None if body.config is None else body.config.configurable
+    if (answers := answers_in(configurable or {})) is None:
+        return {"command": None}
+    return {"command": {"resume": answers}, "remote": True}
 
 
 def _tracer(body: NewRun) -> dict[str, Any]:
